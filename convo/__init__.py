@@ -1,0 +1,158 @@
+"""Keeps conversations with language models in an SQL database.
+
+The public names are loaded when they are first used: importing convo imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from convo.version import __version__ as __version__
+
+if TYPE_CHECKING:
+    from convo.chat import ChatResponse as ChatResponse
+    from convo.chat import chat as chat
+    from convo.clients.base import ChatClient as ChatClient
+    from convo.clients.base import ChatReply as ChatReply
+    from convo.clients.base import ChatRequest as ChatRequest
+    from convo.conversation import Conversation as Conversation
+    from convo.conversation import Store as Store
+    from convo.errors import AmbiguousId as AmbiguousId
+    from convo.errors import AuthorError as AuthorError
+    from convo.errors import BadModelResponse as BadModelResponse
+    from convo.errors import CandidateNotFound as CandidateNotFound
+    from convo.errors import ChoiceClosed as ChoiceClosed
+    from convo.errors import ConversationNotFound as ConversationNotFound
+    from convo.errors import ConvoError as ConvoError
+    from convo.errors import IdempotencyConflict as IdempotencyConflict
+    from convo.errors import InvalidInput as InvalidInput
+    from convo.errors import InvalidParameter as InvalidParameter
+    from convo.errors import InvalidText as InvalidText
+    from convo.errors import LeaseLost as LeaseLost
+    from convo.errors import ModelError as ModelError
+    from convo.errors import ModelNotFound as ModelNotFound
+    from convo.errors import NameTaken as NameTaken
+    from convo.errors import NoOpenTurn as NoOpenTurn
+    from convo.errors import NotFound as NotFound
+    from convo.errors import PromptTooLong as PromptTooLong
+    from convo.errors import ReplyBlocked as ReplyBlocked
+    from convo.errors import RetiredModelWarning as RetiredModelWarning
+    from convo.errors import SchemaOutOfDate as SchemaOutOfDate
+    from convo.errors import StoreBusy as StoreBusy
+    from convo.errors import StoreCorrupt as StoreCorrupt
+    from convo.errors import StoredDataError as StoredDataError
+    from convo.errors import StoreError as StoreError
+    from convo.errors import StoreFull as StoreFull
+    from convo.errors import StoreReadOnly as StoreReadOnly
+    from convo.errors import StoreUnavailable as StoreUnavailable
+    from convo.errors import TurnError as TurnError
+    from convo.errors import TurnInFlight as TurnInFlight
+    from convo.errors import TurnNotFound as TurnNotFound
+    from convo.errors import TurnUnfinished as TurnUnfinished
+    from convo.errors import VersionConflict as VersionConflict
+    from convo.facts import Reply as Reply
+    from convo.models import get_model as get_model
+    from convo.models import list_models as list_models
+    from convo.store.repository import ConversationRepository as ConversationRepository
+    from convo.types import Candidate as Candidate
+    from convo.types import ConversationRecord as ConversationRecord
+    from convo.types import Event as Event
+    from convo.types import Example as Example
+    from convo.types import Filter as Filter
+    from convo.types import Fit as Fit
+    from convo.types import Message as Message
+    from convo.types import Model as Model
+    from convo.types import Parameters as Parameters
+    from convo.types import PromptRecord as PromptRecord
+    from convo.types import Turn as Turn
+    from convo.types import Usage as Usage
+
+_HOMES = {
+    "convo.chat": (
+        "ChatResponse",
+        "chat",
+    ),
+    "convo.clients.base": (
+        "ChatClient",
+        "ChatReply",
+        "ChatRequest",
+    ),
+    "convo.conversation": (
+        "Conversation",
+        "Store",
+    ),
+    "convo.errors": (
+        "AmbiguousId",
+        "AuthorError",
+        "BadModelResponse",
+        "CandidateNotFound",
+        "ChoiceClosed",
+        "ConversationNotFound",
+        "ConvoError",
+        "IdempotencyConflict",
+        "InvalidInput",
+        "InvalidParameter",
+        "InvalidText",
+        "LeaseLost",
+        "ModelError",
+        "ModelNotFound",
+        "NameTaken",
+        "NoOpenTurn",
+        "NotFound",
+        "PromptTooLong",
+        "ReplyBlocked",
+        "RetiredModelWarning",
+        "SchemaOutOfDate",
+        "StoreBusy",
+        "StoreCorrupt",
+        "StoreError",
+        "StoreFull",
+        "StoreReadOnly",
+        "StoreUnavailable",
+        "StoredDataError",
+        "TurnError",
+        "TurnInFlight",
+        "TurnNotFound",
+        "TurnUnfinished",
+        "VersionConflict",
+    ),
+    "convo.facts": ("Reply",),
+    "convo.models": (
+        "get_model",
+        "list_models",
+    ),
+    "convo.store.repository": ("ConversationRepository",),
+    "convo.types": (
+        "Candidate",
+        "ConversationRecord",
+        "Event",
+        "Example",
+        "Filter",
+        "Fit",
+        "Message",
+        "Model",
+        "Parameters",
+        "PromptRecord",
+        "Turn",
+        "Usage",
+    ),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(["__version__", *_HOME_OF])  # noqa: PLE0605 - one list, from the table above
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its module (PEP 562)."""
+    if name not in _HOME_OF:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Return the public names, loaded or not."""
+    return list(__all__)

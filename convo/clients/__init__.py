@@ -1,0 +1,1 @@
+"""The services of models: one file each, over the protocol of `base`."""

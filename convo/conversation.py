@@ -1,0 +1,370 @@
+"""Conversations as their users hold them: thin shells that wait, around `turn`, which decides.
+
+Nothing is held between two calls, and no transaction while a model answers. A Conversation is a view of what is
+stored: it may be used from several threads, beside others of the same conversation in other processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar, Unpack, get_args
+
+from sqlalchemy import URL, Engine
+
+from convo import options, prepare, turn
+from convo.call import DEADLINE_S, call
+from convo.clients.base import ChatClient
+from convo.errors import ConvoError, InvalidInput, NameTaken, NoOpenTurn, TurnUnfinished
+from convo.facts import ConversationFacts, Reply, reply_of_answer, reply_of_turn
+from convo.models import Service, resolve
+from convo.options import CreateOptions, ParameterOptions
+from convo.prepare import KEEP, Keep
+from convo.store.database import Database, default_url
+from convo.store.repository import ConversationRepository
+from convo.turn import Ask, Begun, ModelChanged, Question
+from convo.types import ConversationRecord, Event, Fit, Message, Parameters, Turn
+
+Result = TypeVar("Result")
+
+Unfinished = Literal["raise", "resume", "discard"]
+"""What send() does about a turn that was left without an answer."""
+
+
+Conversations = list["Conversation"]
+
+
+class Store:
+    """A database of conversations. Safe to share between threads; close it, or use it in a `with`."""
+
+    def __init__(self, target: str | URL | Engine | None = None, *, client: ChatClient | None = None) -> None:
+        """Open the store at `target`: sqlite:///path, sqlite:// (in memory), postgresql://…, or an Engine.
+
+        Without one, CONVO_DATABASE_URL or the user's own store. A new SQLite file gets its tables at once. A given
+        `client` answers for every model; without one, the model's name tells who does.
+
+        Raises:
+            SchemaOutOfDate: the store is of another release, or a PostgreSQL database has no tables yet.
+            StoreError: it cannot be opened.
+        """
+        self.database = Database(default_url() if target is None else target)
+        self.client = client
+        self.nonce = uuid.uuid4().hex
+        try:
+            self.database.check_schema()
+        except BaseException:
+            self.database.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<Store {self.database.where}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database's connections, unless they are an Engine's that was passed in."""
+        self.database.close()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, which follows convo's rules: for a ConversationRepository in a transaction of one's own."""
+        return self.database.engine
+
+    def create(
+        self, *, name: str | None = None, owner: str | None = None, **settings: Unpack[CreateOptions]
+    ) -> Conversation:
+        """Store a new conversation; CreateOptions has the settings, none of which is needed.
+
+        Raises:
+            NameTaken: the owner has a conversation of that name.
+            InvalidInput, AuthorError, ModelNotFound: what was given cannot be used; nothing was stored.
+            ValueError: the history ends with the user's message.
+        """
+        wanted = prepare.creation(name, owner, settings)
+        resolve(wanted["model"], self.client)
+        return Conversation(self, self.database.write(lambda repository: repository.create(**wanted)))
+
+    def get(self, reference: str, *, owner: str | None = None) -> Conversation:
+        """Return the owner's conversation of that id, that name, or that unique beginning of an id (4 digits or more).
+
+        Raises:
+            ConversationNotFound: there is none, or it is another owner's.
+            AmbiguousId: several ids begin so.
+        """
+        whose = prepare.owner_of(owner)
+        return Conversation(self, self.database.read(lambda repository: repository.find(reference, whose)))
+
+    def get_or_create(self, name: str, *, owner: str | None = None, **settings: Unpack[CreateOptions]) -> Conversation:
+        """Return the owner's conversation of that name; created with `settings`, as by create(), if there is none.
+
+        However many callers race, there is one row.
+        """
+        whose = prepare.owner_of(owner)
+        wanted = prepare.conversation_name(name) or name
+        found = self.database.read(lambda repository: repository.find_name(wanted, whose))
+        if found is None:
+            try:
+                return self.create(name=name, owner=owner, **settings)
+            except NameTaken:
+                return self.get(name, owner=owner)
+        return Conversation(self, found)
+
+    def list(self, *, owner: str | None = None, limit: int = 50, after: Conversation | None = None) -> Conversations:
+        """Return at most `limit` of the owner's conversations, the latest active first.
+
+        `after` is the last one of the page before.
+        """
+        if limit < 1:
+            raise InvalidInput(f"limit must be at least 1, not {limit}")
+        whose = prepare.owner_of(owner)
+        seen = after.record if after else None
+        found = self.database.read(lambda repository: repository.list(whose, limit=limit, after=seen))
+        return [Conversation(self, each) for each in found]
+
+    def delete(self, reference: str, *, owner: str | None = None) -> None:
+        """Delete the conversation of that id, name or id prefix, with its journal.
+
+        Raises:
+            ConversationNotFound, AmbiguousId: as get().
+        """
+        whose = prepare.owner_of(owner)
+
+        def work(repository: ConversationRepository) -> None:
+            repository.delete(repository.lock(repository.find(reference, whose).id, whose))
+
+        self.database.write(work)
+
+
+class Conversation(ConversationFacts):
+    """A stored conversation; made by Store.create(), get(), get_or_create() and list()."""
+
+    def __init__(self, store: Store, record: ConversationRecord) -> None:
+        super().__init__(record)
+        self._store = store
+
+    def refresh(self) -> Self:
+        """Read the conversation's row again; returns the same object."""
+        self._record = self._database.read(lambda repository: repository.get(self.id, self.owner))
+        return self
+
+    def messages(self, last: int | None = None) -> list[Message]:
+        """Return the newest `last` messages, or all, oldest first; an unanswered one included."""
+        return self._read(lambda repository, record: repository.messages(record, last))
+
+    def turns(self, last: int | None = None) -> list[Turn]:
+        """Return the newest `last` turns, or all, oldest first, with all their candidates."""
+        return self._read(lambda repository, record: repository.turns(record, last))
+
+    def turn(self, number: int) -> Turn:
+        """Return turn `number`, from 1; 0 is an opening message.
+
+        Raises:
+            TurnNotFound: there is none of that number.
+        """
+        return self._read(lambda repository, record: repository.turn(record, number))
+
+    def events(self) -> list[Event]:
+        """Return the journal, oldest first."""
+        return self._read(lambda repository, record: repository.events(record))
+
+    def preview(self, text: str, *, model: str | None = None) -> Fit:
+        """Return what would be sent for `text`, without calling a model or storing anything.
+
+        Raises:
+            PromptTooLong, InvalidText, ModelNotFound: as send().
+        """
+        question = prepare.question(text)
+
+        def work(ask: Ask) -> Fit:
+            return self._database.read(lambda repository: turn.preview(repository, self.id, self.owner, question, ask))
+
+        return self._with_model(model, Parameters(), DEADLINE_S, work)[1]
+
+    def send(
+        self,
+        text: str,
+        *,
+        request_key: str | None = None,
+        expected_version: int | None = None,
+        on_unfinished: Unfinished = "raise",
+        deadline_s: float = DEADLINE_S,
+        model: str | None = None,
+        **parameters: Unpack[ParameterOptions],
+    ) -> Reply[Conversation]:
+        """Send the user's next message; return the model's answer, stored.
+
+        A `request_key` makes the call safe to repeat: the same key with the same text returns the stored answer.
+        `model` and the parameters (temperature, top_p, top_k, candidate_count, max_output_tokens) are for this turn
+        only. The model gets `deadline_s` seconds, over all its attempts.
+
+        Raises:
+            InvalidInput, ModelNotFound: nothing was stored, no model was called.
+            TurnInFlight: the turn before is being answered.
+            TurnUnfinished: it was left without an answer, and `on_unfinished` does not say what to do about that.
+            VersionConflict, IdempotencyConflict: the conversation or the request is not what the caller thinks.
+            ModelError: the model failed; the turn is kept, to be resumed or discarded.
+            LeaseLost: the turn was taken over while the model answered.
+        """
+        question = prepare.question(text, request_key, expected_version)
+        prepare.check_choice("on_unfinished", on_unfinished, get_args(Unfinished))
+
+        def work(ask: Ask) -> Begun | tuple[ConversationRecord, Turn]:
+            return self._begin(question, ask, on_unfinished)
+
+        service, begun = self._with_model(model, options.parameters(parameters), deadline_s, work)
+        if isinstance(begun, Begun):
+            return self._answer(service.client, begun, deadline_s)
+        self._record, answered = begun
+        return reply_of_turn(answered, self)
+
+    def resume(
+        self, *, deadline_s: float = DEADLINE_S, model: str | None = None, **parameters: Unpack[ParameterOptions]
+    ) -> Reply[Conversation]:
+        """Ask the model again for the turn that an error or a crash left without an answer.
+
+        The conversation's settings hold as they are now; `model` and the parameters are for this turn only.
+
+        Raises:
+            NoOpenTurn: every turn has its answer.
+            TurnInFlight: somebody is still waiting for it.
+            ModelError, LeaseLost: as send().
+        """
+
+        def work(ask: Ask) -> Begun:
+            return self._database.write(lambda repository: turn.resume(repository, self.id, self.owner, ask))
+
+        service, begun = self._with_model(model, options.parameters(parameters), deadline_s, work)
+        return self._answer(service.client, begun, deadline_s)
+
+    def discard(self) -> str | None:
+        """Delete the turn that was left without an answer; return its text. The journal keeps that it was there.
+
+        Raises:
+            NoOpenTurn, TurnInFlight: as resume().
+        """
+        self._record, text = self._database.write(lambda repository: turn.discard(repository, self.id, self.owner))
+        return text
+
+    def choose(self, candidate: int, *, turn_number: int | None = None) -> Self:
+        """Make another candidate of the last turn the one that later turns follow; returns the same object.
+
+        Raises:
+            CandidateNotFound: the turn has none of that index.
+            ChoiceClosed: `turn_number` is not the last one.
+            TurnInFlight, TurnUnfinished: the last turn has no answer yet.
+        """
+
+        def work(repository: ConversationRepository) -> ConversationRecord:
+            return turn.choose(repository, self.id, self.owner, candidate, turn_number)
+
+        self._record = self._database.write(work)
+        return self
+
+    def update(
+        self,
+        *,
+        model: str | Keep = KEEP,
+        title: str | Keep | None = KEEP,
+        name: str | Keep | None = KEEP,
+        metadata: Mapping[str, Any] | Keep = KEEP,
+        input_token_limit: int | Keep | None = KEEP,
+        trim: str | Keep = KEEP,
+        **parameters: Unpack[ParameterOptions],
+    ) -> Self:
+        """Change settings from now on; None takes a title, a name, a limit or a parameter away.
+
+        Context and examples are fixed, as every turn was answered with them. Returns the same object.
+
+        Raises:
+            NameTaken: the owner has another conversation of that name.
+            InvalidInput, ModelNotFound: what was given cannot be used; nothing was changed.
+        """
+        given = {"model": model, "title": title, "name": name, "metadata": metadata, **parameters}
+        given |= {"input_token_limit": input_token_limit, "trim": trim}
+        if isinstance(model, str):
+            resolve(model, self._store.client)
+
+        def work(repository: ConversationRepository) -> ConversationRecord:
+            record = repository.lock(self.id, self.owner)
+            changes = prepare.changes(record, given)
+            return repository.update(record, **changes) if changes else record
+
+        self._record = self._database.write(work)
+        return self
+
+    @property
+    def _database(self) -> Database:
+        return self._store.database
+
+    def _read(self, work: Callable[[ConversationRepository, ConversationRecord], Result]) -> Result:
+        """Run `work` on the conversation as it is stored now."""
+
+        def whole(repository: ConversationRepository) -> tuple[ConversationRecord, Result]:
+            record = repository.get(self.id, self.owner)
+            return record, work(repository, record)
+
+        self._record, result = self._database.read(whole)
+        return result
+
+    def _with_model(
+        self, model: str | None, overrides: Parameters, deadline_s: float, work: Callable[[Ask], Result]
+    ) -> tuple[Service, Result]:
+        """Run `work` for the model that is to answer; again when the conversation got another one meanwhile."""
+        prepare.check_deadline(deadline_s)
+        while True:
+            name = model or self.model
+            service = resolve(name, self._store.client)
+            assumed = None if model else self.model
+            ask = Ask(service.model, name, assumed, overrides, self._store.nonce, deadline_s)
+            try:
+                return service, work(ask)
+            except ModelChanged:
+                self.refresh()
+
+    def _begin(
+        self, question: Question, ask: Ask, on_unfinished: Unfinished
+    ) -> Begun | tuple[ConversationRecord, Turn]:
+        def work(repository: ConversationRepository) -> Begun | tuple[ConversationRecord, Turn]:
+            return turn.begin(repository, self.id, self.owner, question, ask)
+
+        try:
+            return self._database.write(work)
+        except TurnUnfinished:
+            if on_unfinished == "raise":
+                raise
+        with contextlib.suppress(NoOpenTurn):  # somebody else settled it
+            self.resume(deadline_s=ask.deadline_s) if on_unfinished == "resume" else self.discard()
+        return self._database.write(work)
+
+    def _answer(self, client: ChatClient, begun: Begun, deadline_s: float) -> Reply[Conversation]:
+        """Call the model, holding nothing, and store what it answers."""
+        self._record = begun.record
+        started = time.monotonic()
+        try:
+            reply = call(client, begun.request, deadline_s=deadline_s)
+            answer = prepare.answer(reply, round((time.monotonic() - started) * 1000))
+        except BaseException as error:
+            self._fail(begun, error)
+            raise
+        stored, counts = self._database.write(lambda repository: turn.finish(repository, begun, answer))
+        self._record = stored.record
+        if not counts:
+            raise turn.lease_lost(begun)
+        return reply_of_answer(begun, answer, stored, self)
+
+    def _fail(self, begun: Begun, error: BaseException) -> None:
+        """Mark the turn as left without an answer; should that fail too, its lease runs out by itself."""
+        name = type(error).__name__ if isinstance(error, Exception) else "cancelled"
+        try:
+            self._database.write(lambda repository: turn.fail(repository, begun, name))
+        except ConvoError as second:
+            error.add_note(f"the turn could not be marked as failed: {second}")

@@ -1,0 +1,286 @@
+"""Every error that convo raises, one tree.
+
+Callers act on the type; the text names the thing and the remedy, and never holds a message of a conversation.
+
+    ConvoError
+    ├── InvalidInput (ValueError)        what was given cannot be used; nothing was stored or paid
+    │   ├── InvalidText                  a text that must not enter the store; .position
+    │   ├── InvalidParameter             temperature, candidate_count, … outside their range
+    │   └── PromptTooLong                context and newest message exceed the limit; .tokens .limit
+    ├── AuthorError                      two names on one side, or one name on both
+    ├── NotFound (LookupError)
+    │   ├── ConversationNotFound         no such id or name, or another owner's
+    │   ├── TurnNotFound
+    │   ├── CandidateNotFound
+    │   └── ModelNotFound
+    ├── AmbiguousId                      an id prefix with several matches; .matches
+    ├── NameTaken                        the owner has a conversation of that name
+    ├── TurnError                        .conversation .turn .request_key .retryable
+    │   ├── TurnInFlight                 another sender's turn is being answered; .retry_after_s
+    │   ├── TurnUnfinished               a turn was left open: resume() or discard() it; .state .error
+    │   ├── NoOpenTurn                   resume() or discard() found nothing to do
+    │   ├── VersionConflict              the conversation is not at expected_version; .version
+    │   ├── IdempotencyConflict          the same request_key with another text or options
+    │   ├── LeaseLost                    the turn was taken over while the model answered
+    │   └── ChoiceClosed                 the choice of an earlier turn stands
+    ├── ModelError                       a model was called, or had been resolved to be called; .retryable
+    │   ├── ReplyBlocked                 no candidate came back; .reasons
+    │   └── BadModelResponse             what came back is not an answer
+    └── StoreError                       .retryable
+        ├── SchemaOutOfDate              the store's schema is not this release's
+        ├── StoreBusy                    another writer held the store too long
+        ├── StoreFull
+        ├── StoreReadOnly
+        ├── StoreCorrupt                 not a database, or a damaged one
+        ├── StoreUnavailable             cannot be opened, or the server cannot be reached
+        └── StoredDataError              a stored row that this release cannot read
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class ConvoError(Exception):
+    """The root of every error that convo raises."""
+
+    retryable = False
+    """Whether the same call may succeed later without any change."""
+
+
+class RetiredModelWarning(UserWarning):
+    """The model that was named is no longer served; another one answers."""
+
+
+class InvalidInput(ConvoError, ValueError):
+    """What was given cannot be used. Nothing was stored and nothing was paid."""
+
+
+class InvalidText(InvalidInput):
+    """A text that must not enter the store."""
+
+    def __init__(self, message: str, *, position: int | None = None) -> None:
+        super().__init__(message)
+        self.position = position
+        """Index of the first character that is refused; None when the text as a whole is."""
+
+
+class InvalidParameter(InvalidInput):
+    """A model parameter outside its range."""
+
+
+class PromptTooLong(InvalidInput):
+    """The context and the newest message alone exceed the model's limit."""
+
+    def __init__(self, *, tokens: int, limit: int) -> None:
+        super().__init__(
+            f"the context and the newest message need {tokens} tokens, and the limit is {limit}: "
+            "shorten the message, or use a model with a larger input_token_limit"
+        )
+        self.tokens = tokens
+        self.limit = limit
+
+
+class AuthorError(ConvoError):
+    """Authors must alternate strictly: one name on each side, and not the same."""
+
+
+class NotFound(ConvoError, LookupError):
+    """The thing that was asked for is not there."""
+
+
+class ConversationNotFound(NotFound):
+    """No conversation of this owner has that id, id prefix or name."""
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(f"no conversation {reference!r}: `convo list` shows those there are")
+        self.reference = reference
+
+
+class TurnNotFound(NotFound):
+    """The conversation has no turn of that number."""
+
+    def __init__(self, conversation: str, turn: int) -> None:
+        super().__init__(f"conversation {conversation} has no turn {turn}")
+        self.conversation = conversation
+        self.turn = turn
+
+
+class CandidateNotFound(NotFound):
+    """The turn has no candidate of that index."""
+
+    def __init__(self, conversation: str, turn: int, candidate: int) -> None:
+        super().__init__(f"turn {turn} of conversation {conversation} has no candidate {candidate}")
+        self.conversation = conversation
+        self.turn = turn
+        self.candidate = candidate
+
+
+class ModelNotFound(NotFound):
+    """No model of that name is known here."""
+
+    def __init__(self, model: str, known: Sequence[str]) -> None:
+        super().__init__(f"no model {model!r}: this release serves {', '.join(known)}")
+        self.model = model
+
+
+class AmbiguousId(ConvoError):
+    """An id prefix that several conversations share."""
+
+    def __init__(self, prefix: str, matches: Sequence[str]) -> None:
+        super().__init__(f"{prefix!r} is the beginning of several ids: {', '.join(matches)}")
+        self.prefix = prefix
+        self.matches = tuple(matches)
+
+
+class NameTaken(ConvoError):
+    """The owner already has a conversation of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is a conversation named {name!r}: get() it, or choose another name")
+        self.name = name
+
+
+class TurnError(ConvoError):
+    """A turn could not be taken; says of which conversation, turn and request."""
+
+    def __init__(self, message: str, *, conversation: str, turn: int, request_key: str | None = None) -> None:
+        super().__init__(message)
+        self.conversation = conversation
+        self.turn = turn
+        self.request_key = request_key
+
+
+class TurnInFlight(TurnError):
+    """Another sender's turn is being answered. Nothing was stored and no model was called."""
+
+    retryable = True
+
+    def __init__(self, *, conversation: str, turn: int, request_key: str | None, retry_after_s: float) -> None:
+        super().__init__(
+            f"turn {turn} of conversation {conversation} is being answered: try again in {retry_after_s:.0f} s at most",
+            conversation=conversation,
+            turn=turn,
+            request_key=request_key,
+        )
+        self.retry_after_s = retry_after_s
+
+
+class TurnUnfinished(TurnError):
+    """A turn was left without an answer, by an error or a crash: resume() asks again, discard() drops it."""
+
+    def __init__(self, *, conversation: str, turn: int, request_key: str | None, state: str, error: str | None) -> None:
+        why = f" ({error})" if error else ""
+        super().__init__(
+            f"turn {turn} of conversation {conversation} has no answer yet{why}: resume() asks the model again, "
+            "discard() drops it",
+            conversation=conversation,
+            turn=turn,
+            request_key=request_key,
+        )
+        self.state = state
+        self.error = error
+
+
+class NoOpenTurn(TurnError):
+    """Every turn of the conversation has its answer."""
+
+    def __init__(self, *, conversation: str, turn: int) -> None:
+        super().__init__(f"conversation {conversation} has no unanswered turn", conversation=conversation, turn=turn)
+
+
+class VersionConflict(TurnError):
+    """The conversation changed since the caller read it."""
+
+    def __init__(self, *, conversation: str, turn: int, version: int, expected: int) -> None:
+        super().__init__(
+            f"conversation {conversation} is at version {version}, not {expected}: read it again",
+            conversation=conversation,
+            turn=turn,
+        )
+        self.version = version
+        self.expected = expected
+
+
+class IdempotencyConflict(TurnError):
+    """The request key was used before with another text or other options."""
+
+    def __init__(self, *, conversation: str, turn: int, request_key: str) -> None:
+        super().__init__(
+            f"request key {request_key!r} was used for turn {turn} of conversation {conversation} "
+            "with another text or other options: use a new key",
+            conversation=conversation,
+            turn=turn,
+            request_key=request_key,
+        )
+
+
+class LeaseLost(TurnError):
+    """The turn was taken over, or discarded, while the model answered; the reply is kept where it still fits."""
+
+
+class ChoiceClosed(TurnError):
+    """Only the last turn's choice can change: later turns follow it."""
+
+    def __init__(self, *, conversation: str, turn: int) -> None:
+        super().__init__(
+            f"turn {turn} of conversation {conversation} is no longer the last one: its choice stands",
+            conversation=conversation,
+            turn=turn,
+        )
+
+
+class ModelError(ConvoError):
+    """A model failed."""
+
+
+class ReplyBlocked(ModelError):
+    """The model returned no candidate."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        super().__init__(f"the model returned no answer (reasons: {', '.join(reasons) or 'none given'})")
+        self.reasons = tuple(reasons)
+
+
+class BadModelResponse(ModelError):
+    """What the model returned is not an answer."""
+
+    retryable = True
+
+
+class StoreError(ConvoError):
+    """The database failed."""
+
+
+class SchemaOutOfDate(StoreError):
+    """The store's schema is not the one of this release."""
+
+
+class StoreBusy(StoreError):
+    """Another writer held the store for too long."""
+
+    retryable = True
+
+
+class StoreFull(StoreError):
+    """No space is left for the store."""
+
+    retryable = True
+
+
+class StoreReadOnly(StoreError):
+    """The store cannot be written."""
+
+
+class StoreCorrupt(StoreError):
+    """The file is not a database, or a damaged one."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be opened or reached."""
+
+    retryable = True
+
+
+class StoredDataError(StoreError):
+    """A stored row cannot be read by this release."""

@@ -1,0 +1,112 @@
+"""What the shells, sync and async, know without waiting: a conversation's facts, and the replies they hand out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from convo.store.turns import Answer, Stored
+from convo.turn import Begun
+from convo.types import Candidate, ConversationRecord, Fit, Parameters, PromptRecord, Turn, Usage
+
+Talk = TypeVar("Talk", bound="ConversationFacts")
+
+
+class ConversationFacts:
+    """What was last read or written of a conversation's own row."""
+
+    def __init__(self, record: ConversationRecord) -> None:
+        self._record = record
+
+    def __repr__(self) -> str:
+        named = f" {self.name!r}" if self.name else ""
+        return f"<{type(self).__name__} {self.id}{named}: {self._record.turn_count} turns>"
+
+    @property
+    def record(self) -> ConversationRecord:
+        """The whole row."""
+        return self._record
+
+    @property
+    def id(self) -> str:
+        """The conversation's UUID, as text."""
+        return self._record.id
+
+    @property
+    def name(self) -> str | None:
+        """What the conversation is called; unique among its owner's."""
+        return self._record.name
+
+    @property
+    def owner(self) -> str:
+        """Whose it is; "" when nobody's."""
+        return self._record.owner
+
+    @property
+    def title(self) -> str | None:
+        """What it is about, for people."""
+        return self._record.title
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """What the application keeps with it."""
+        return self._record.metadata
+
+    @property
+    def model(self) -> str:
+        """The model that answers, by name."""
+        return self._record.model
+
+    @property
+    def context(self) -> str | None:
+        """What the model is told first."""
+        return self._record.context
+
+    @property
+    def parameters(self) -> Parameters:
+        """How the model is to answer, unless a turn says otherwise."""
+        return self._record.parameters
+
+    @property
+    def version(self) -> int:
+        """The length of the journal: it grows with every change, whoever makes it."""
+        return self._record.version
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was created."""
+        return self._record.created_at
+
+    @property
+    def updated_at(self) -> datetime:
+        """When it last changed."""
+        return self._record.updated_at
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[Talk]):
+    """The model's answer to one message, as it is stored."""
+
+    text: str
+    """The chosen candidate's; "" once erased."""
+    candidates: tuple[Candidate, ...]
+    usage: Usage | None
+    turn: int
+    prompt: Fit | PromptRecord | None
+    """What was sent; of an answer that was stored by an earlier call, what the store remembers of it."""
+    conversation: Talk
+
+
+def reply_of_answer(begun: Begun, answer: Answer, stored: Stored, conversation: Talk) -> Reply[Talk]:
+    """Return the reply for an answer that has just been stored."""
+    numbered = tuple(replace(each, index=stored.first + each.index) for each in answer.candidates)
+    chosen = str(numbered[0].content)
+    return Reply(chosen, numbered, answer.usage, begun.attempt.turn, begun.fit, conversation)
+
+
+def reply_of_turn(turn: Turn, conversation: Talk) -> Reply[Talk]:
+    """Return the reply for a turn that was answered before."""
+    text = (turn.reply.content if turn.reply else None) or ""
+    return Reply(text, turn.candidates, turn.usage, turn.number, turn.prompt, conversation)

@@ -1,0 +1,110 @@
+r"""The journal: what happened to a conversation, each event linked to the one before it by a hash.
+
+An event's body is canonical JSON (RFC 8785, restricted so that every implementation writes the same bytes: no
+floats, no integers beyond 2^53); the bytes that were hashed are the bytes that are stored. Bodies never hold text of
+a conversation, only commitments to it: HMAC-SHA256 under a fresh 32-byte salt that is stored beside the text. Erasing
+a text with its salt leaves the chain whole and the commitment unguessable.
+
+    digest(n) = SHA-256( 0x00 ‖ digest(n-1) ‖ n as 8 bytes ‖ kind ‖ 0x00 ‖ body(n) ),    digest(0) = 32 zero bytes
+
+Nothing here reads a clock or a random source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from convo.types import Example, Fit, Message, Parameters
+
+SALT_BYTES = 32
+"""Exactly: HMAC pads shorter keys with zeros, so that salts of several lengths could collide."""
+
+GENESIS = bytes(32)
+
+_FIELD = b"convo/field/v1\0"
+_PROMPT = b"convo/prompt/v1\0"
+_MAX_INTEGER = 2**53 - 1
+
+
+def commit(field: str, text: str, salt: bytes) -> bytes:
+    """Return the commitment to `text` as the value of `field`: 32 bytes that tell nothing without the salt."""
+    return hmac.digest(salt, b"".join((_FIELD, field.encode(), b"\0", text.encode())), "sha256")
+
+
+def encode(commitment: bytes) -> str:
+    """Return 32 bytes as they stand in event bodies: base64url without padding (RFC 4648, section 5)."""
+    return urlsafe_b64encode(commitment).rstrip(b"=").decode()
+
+
+def link(previous: bytes, number: int, kind: str, body: bytes) -> bytes:
+    """Return the digest of event `number` (from 1), which binds all events before it."""
+    return hashlib.sha256(b"".join((b"\0", previous, number.to_bytes(8), kind.encode(), b"\0", body))).digest()
+
+
+def canonical(body: Mapping[str, Any]) -> bytes:
+    """Return the one byte form of an event's body.
+
+    Raises:
+        ValueError: a float, an integer beyond 2^53 or a key that is not ASCII: these have no single form.
+    """
+    _check(body)
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False).encode()
+
+
+def _check(value: object) -> None:
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) > _MAX_INTEGER):
+        msg = f"{value!r} has no canonical form: write it as a string"
+        raise ValueError(msg)
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            if not key.isascii():  # RFC 8785 sorts by UTF-16 units; only ASCII keys sort alike everywhere
+                msg = f"{key!r} cannot be a key of an event"
+                raise ValueError(msg)
+            _check(each)
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        for each in value:
+            _check(each)
+
+
+def timestamp(at: datetime) -> str:
+    """Return a UTC time as it stands in event bodies: milliseconds and Z."""
+    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+
+
+def parameters(values: Parameters) -> dict[str, int | str]:
+    """Return the parameters that are set, as they stand in event bodies: floats as their shortest decimal text."""
+    return {name: repr(value) if isinstance(value, float) else value for name, value in values.as_dict().items()}
+
+
+def prompt_digest(fit: Fit, *, context_salt: bytes | None, model: str, values: Parameters) -> bytes:
+    """Return the digest of what is sent to a model: every text, in order, with its side, the model and its parameters.
+
+    It is made of commitments, not of texts: it proves a rebuilt prompt equal to the one that was sent, and tells
+    nothing about a text that was erased since.
+    """
+    parts: dict[str, Any] = {
+        "context": _sealed("context", fit.context, context_salt),
+        "examples": [_example(each) for each in fit.examples],
+        "messages": [_message(each) for each in fit.messages],
+        "model": model,
+        "parameters": parameters(values),
+    }
+    return hashlib.sha256(_PROMPT + canonical(parts)).digest()
+
+
+def _example(example: Example) -> list[str | None]:
+    return [_sealed("input", example.input, example.input_salt), _sealed("output", example.output, example.output_salt)]
+
+
+def _message(message: Message) -> list[str | int | None]:
+    return [message.side, message.author, _sealed("content", message.content, message.salt)]
+
+
+def _sealed(field: str, text: str | None, salt: bytes | None) -> str | None:
+    return None if text is None or salt is None else encode(commit(field, text, salt))

@@ -1,0 +1,63 @@
+"""The catalog: which service answers for a model's name, and within which limits."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+
+from convo.clients.base import ChatClient
+from convo.clients.offline import ELIZA, MODELS, OfflineClient
+from convo.errors import RetiredModelWarning
+from convo.types import Model
+
+RETIRED = "models/chat-bison-001"
+"""The documented default of `google.generativeai.chat`; its service was switched off in 2024."""
+
+_OFFLINE = OfflineClient()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A model, and the client that calls it."""
+
+    model: Model
+    client: ChatClient
+
+
+def default_model() -> str:
+    """Return CONVO_MODEL, else the embedded model."""
+    return os.environ.get("CONVO_MODEL") or ELIZA.name
+
+
+def resolve(name: str, client: ChatClient | None = None) -> Service:
+    """Return who answers for `name`; a given `client` answers for every name that it knows.
+
+    Raises:
+        ModelNotFound: nobody here serves a model of that name.
+    """
+    if client is not None:
+        return Service(client.get_model(name), client)
+    if name == RETIRED:
+        served_by = default_model()
+        warnings.warn(
+            f"{RETIRED} was switched off in 2024: {served_by} answers instead; name a model",
+            RetiredModelWarning,
+            stacklevel=2,
+        )
+        name = served_by
+    return Service(_OFFLINE.get_model(name), _OFFLINE)
+
+
+def get_model(name: str) -> Model:
+    """Return a model with its limits.
+
+    Raises:
+        ModelNotFound: nobody here serves a model of that name.
+    """
+    return resolve(name).model
+
+
+def list_models() -> list[Model]:
+    """Return the models that are served here without further ado."""
+    return list(MODELS.values())

@@ -1,0 +1,1 @@
+"""The database: its tables and migrations, every SQL statement, and where transactions begin and end."""

@@ -1,0 +1,106 @@
+"""Column types that hold the same value on SQLite and on PostgreSQL.
+
+SQLite's tables are STRICT, which knows only INTEGER, REAL, TEXT, BLOB and ANY (https://sqlite.org/stricttables.html).
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Dialect, Integer, LargeBinary, Text, TypeDecorator, Uuid
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+EpochMs = BigInteger().with_variant(Integer(), "sqlite")
+"""Milliseconds since 1970: what leases are compared in, by the database's clock."""
+
+
+class ConversationId(TypeDecorator[str]):
+    """A UUID, as its text in Python: 16 bytes on SQLite, a uuid on PostgreSQL."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type of the column on this database."""
+        return dialect.type_descriptor(LargeBinary(16) if dialect.name == "sqlite" else Uuid(as_uuid=False))
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ANN401 - bytes or text, by database
+        """Turn the id's text into the column's value."""
+        return bytes.fromhex(value.replace("-", "")) if value is not None and dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> str | None:  # noqa: ANN401 - bytes or text, by database
+        """Turn the column's value into the id's text."""
+        return str(uuid.UUID(bytes=value)) if value is not None and dialect.name == "sqlite" else value
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware UTC datetime: microseconds since 1970 on SQLite, timestamptz on PostgreSQL."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type of the column on this database."""
+        return dialect.type_descriptor(Integer() if dialect.name == "sqlite" else DateTime(timezone=True))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:  # noqa: ANN401 - number or time, by database
+        """Turn a time into the column's value; a naive one is refused, as its zone is unknown."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            msg = f"{value} has no time zone"
+            raise ValueError(msg)
+        return (value - _EPOCH) // timedelta(microseconds=1) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ANN401 - number or time, by database
+        """Turn the column's value into a UTC time."""
+        if value is None:
+            return None
+        if dialect.name == "sqlite":
+            return _EPOCH + timedelta(microseconds=value)
+        return value.astimezone(UTC)  # type: ignore[no-any-return]  # the driver gives a datetime
+
+
+class Json(TypeDecorator[Mapping[str, Any]]):
+    """A JSON object as text, with sorted keys: a database's own JSON type would change numbers and repeat keys."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Mapping[str, Any] | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Turn an object into its text."""
+        if value is None:
+            return None
+        return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Mapping[str, Any] | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Turn the text back into the object."""
+        return None if value is None else json.loads(value)
+
+
+class database_now_ms(FunctionElement[int]):  # noqa: N801 - a function in SQL, written as one
+    """The database's clock in milliseconds since 1970, at this moment rather than at the transaction's start."""
+
+    type = EpochMs
+    inherit_cache = True
+
+
+@compiles(database_now_ms, "sqlite")
+def _now_sqlite(element: database_now_ms, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401, ARG001 - the hook's signature
+    # unixepoch('subsec') is NULL before SQLite 3.42; julianday is not.
+    return "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+
+
+@compiles(database_now_ms, "postgresql")
+def _now_postgresql(element: database_now_ms, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401, ARG001 - the hook's signature
+    # now() is the transaction's start: after waiting for a lock, a lease would be born short by the wait.
+    return "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"

@@ -1,0 +1,343 @@
+"""The statements on conversations: create, find, list, update, delete."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import uuid_utils.compat
+from sqlalchemy import Select, delete, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+
+from convo import journal
+from convo.errors import AmbiguousId, ConversationNotFound, NameTaken
+from convo.store import rows
+from convo.store.ledger import Ledger, new_salt, utc_now
+from convo.store.rows import CONVERSATIONS, EXAMPLES, MESSAGES, TURNS
+from convo.tokens import ESTIMATE_VERSION
+from convo.types import DONE, MODEL, USER, ConversationRecord, Example, Message, Parameters
+
+MIN_PREFIX = 4
+"""The shortest id prefix that is looked up, in hexadecimal digits."""
+
+MATCHES_SHOWN = 5
+
+Examples = list[Example]
+Records = list[ConversationRecord]
+
+_PREFIX = re.compile(r"[0-9a-f-]+", re.IGNORECASE)
+_LABELS = ("owner", "name", "metadata")
+
+
+class Conversations(Ledger):
+    """Everything about a conversation but its turns."""
+
+    def create(
+        self,
+        *,
+        model: str,
+        context: Message | None = None,
+        examples: Sequence[Example] = (),
+        owner: str = "",
+        name: str | None = None,
+        title: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        opening: Message | None = None,
+        history: Sequence[Message] = (),
+        authors: tuple[str, str] = ("0", "1"),
+        parameters: Parameters = Parameters(),
+        input_token_limit: int | None = None,
+        trim: str = "minimal",
+    ) -> ConversationRecord:
+        """Store a new conversation; `history` is whole turns, oldest first, the user's message before the model's.
+
+        Raises:
+            NameTaken: the owner has a conversation of that name; nothing was stored.
+        """
+        at = utc_now()
+        salts = {"context": new_salt(), "title": new_salt(), "label": new_salt()}
+        record = ConversationRecord(
+            id=str(uuid_utils.compat.uuid7()),
+            owner=owner,
+            name=name,
+            title=title,
+            metadata=dict(metadata or {}),
+            model=model,
+            context=context.content if context else None,
+            context_tokens=context.tokens if context else 0,
+            parameters=parameters,
+            authors=authors,
+            input_token_limit=input_token_limit,
+            trim=trim,
+            first_position=0 if opening else 1,
+            turn_count=len(history) // 2,
+            fence=1 if opening or history else 0,
+            version=0,
+            journal_head=journal.GENESIS,
+            created_at=at,
+            updated_at=at,
+            context_salt=salts["context"] if context else None,
+        )
+        self._insert_conversation(record, salts)
+        examples = self._insert_examples(record, examples)
+        opening = replace(opening, salt=new_salt()) if opening else None
+        record = self._append(record, "create", _created(record, salts, examples, opening), at)
+        return self._insert_history(record, opening, [replace(each, salt=new_salt()) for each in history], at)
+
+    def find(self, reference: str, owner: str = "") -> ConversationRecord:
+        """Return the owner's conversation of that id, that name, or that unique beginning of an id.
+
+        Raises:
+            ConversationNotFound: there is none, or it is another owner's.
+            AmbiguousId: a prefix of several ids; the first MATCHES_SHOWN are told.
+        """
+        if (whole := whole_id(reference)) is not None:
+            found = self._select(CONVERSATIONS.c.id == whole, CONVERSATIONS.c.owner == owner)
+        else:
+            found = self._select(CONVERSATIONS.c.name == reference, CONVERSATIONS.c.owner == owner)
+            found = found or self._by_prefix(reference, owner)
+        if not found:
+            raise ConversationNotFound(reference)
+        if len(found) > 1:
+            shown = [each.id for each in found[:MATCHES_SHOWN]]
+            raise AmbiguousId(reference, [*shown, *(["…"] if len(found) > MATCHES_SHOWN else [])])
+        return found[0]
+
+    def get(self, id: str, owner: str = "") -> ConversationRecord:
+        """Return the owner's conversation of that whole id.
+
+        Raises:
+            ConversationNotFound: there is none, or it is another owner's.
+        """
+        found = self._select(CONVERSATIONS.c.id == id, CONVERSATIONS.c.owner == owner)
+        if not found:
+            raise ConversationNotFound(id)
+        return found[0]
+
+    def lock(self, id: str, owner: str = "") -> ConversationRecord:
+        """Return the conversation, locked until the end of the transaction: what is read after this is current.
+
+        The lock is a statement of its own: with a join, PostgreSQL would return the new conversation beside an old
+        turn.
+
+        Raises:
+            ConversationNotFound: there is none, or it is another owner's.
+        """
+        wanted = select(CONVERSATIONS).where(CONVERSATIONS.c.id == id, CONVERSATIONS.c.owner == owner)
+        row = self._execute(wanted.with_for_update()).one_or_none()
+        if row is None:
+            raise ConversationNotFound(id)
+        return rows.conversation(row)
+
+    def list(self, owner: str = "", *, limit: int = 50, after: ConversationRecord | None = None) -> Records:
+        """Return at most `limit` conversations, the latest active first; `after` is the last one of the page before."""
+        activity = (CONVERSATIONS.c.updated_at, CONVERSATIONS.c.id)
+        wanted = select(CONVERSATIONS).where(CONVERSATIONS.c.owner == owner)
+        if after is not None:
+            seen = tuple_(after.updated_at, after.id, types=[each.type for each in activity])
+            wanted = wanted.where(tuple_(*activity) < seen)
+        return self._records(wanted.order_by(*(each.desc() for each in activity)).limit(limit))
+
+    def examples(self, record: ConversationRecord) -> Examples:
+        """Return the conversation's examples, oldest first, without the erased ones."""
+        wanted = select(EXAMPLES).where(EXAMPLES.c.conversation_id == record.id).order_by(EXAMPLES.c.position)
+        found = [rows.example(row) for row in self._execute(wanted)]
+        return [each for each in found if each.input is not None and each.output is not None]
+
+    def update(self, record: ConversationRecord, **changes: Any) -> ConversationRecord:  # noqa: ANN401 - columns of several types
+        """Change what may change of a locked conversation, named as in its record.
+
+        Raises:
+            NameTaken: the owner has another conversation of that name.
+        """
+        at = utc_now()
+        name = changes.get("name", record.name)
+        if name is not None and name != record.name and self.find_name(name, record.owner):
+            raise NameTaken(name)
+        changed = replace(record, **changes)
+        columns, told = _columns(changed, changes)
+        appended = self._append(record, "update", {"changes": told}, at, **columns)
+        return replace(changed, version=appended.version, journal_head=appended.journal_head, updated_at=at)
+
+    def delete(self, record: ConversationRecord) -> None:
+        """Delete the conversation with its turns, messages, examples and journal."""
+        self._execute(delete(CONVERSATIONS).where(CONVERSATIONS.c.id == record.id))
+
+    def find_name(self, name: str, owner: str = "") -> ConversationRecord | None:
+        """Return the owner's conversation of exactly that name; None when there is none."""
+        return next(iter(self._select(CONVERSATIONS.c.name == name, CONVERSATIONS.c.owner == owner)), None)
+
+    def _select(self, *conditions: Any) -> Records:  # noqa: ANN401 - SQL expressions
+        return self._records(select(CONVERSATIONS).where(*conditions))
+
+    def _records(self, wanted: Select[Any]) -> Records:
+        return [rows.conversation(row) for row in self._execute(wanted)]
+
+    def _by_prefix(self, prefix: str, owner: str) -> Records:
+        digits = prefix.replace("-", "")
+        if not _PREFIX.fullmatch(prefix) or not MIN_PREFIX <= len(digits) <= len(uuid.UUID(int=0).hex):
+            return []
+        low, high = (str(uuid.UUID(digits.ljust(32, fill))) for fill in "0f")
+        wanted = select(CONVERSATIONS).where(CONVERSATIONS.c.owner == owner, CONVERSATIONS.c.id.between(low, high))
+        return self._records(wanted.order_by(CONVERSATIONS.c.id).limit(MATCHES_SHOWN + 1))
+
+    def _insert_conversation(self, record: ConversationRecord, salts: Mapping[str, bytes]) -> None:
+        dialect = postgresql if self._session.get_bind().dialect.name == "postgresql" else sqlite
+        columns = {name: getattr(record, name) for name in _SAME_NAMES} | {
+            "parameters": record.parameters.as_dict(),
+            "user_author": record.authors[USER],
+            "model_author": record.authors[MODEL],
+            "journal_length": record.version,
+            "context_salt": record.context_salt,
+            "title_salt": salts["title"] if record.title is not None else None,
+            "label_salt": salts["label"],
+        }
+        unless_taken = dialect.insert(CONVERSATIONS).on_conflict_do_nothing(index_elements=["owner", "name"])
+        stored = self._execute(unless_taken.returning(CONVERSATIONS.c.id), columns).scalar()
+        if stored is None:
+            raise NameTaken(str(record.name))
+
+    def _insert_examples(self, record: ConversationRecord, examples: Sequence[Example]) -> Examples:
+        salted = [replace(each, input_salt=new_salt(), output_salt=new_salt()) for each in examples]
+        self._insert_many(
+            EXAMPLES,
+            (
+                {
+                    "conversation_id": record.id,
+                    "position": position,
+                    "tokens": each.tokens,
+                    "input": each.input,
+                    "input_salt": each.input_salt,
+                    "output": each.output,
+                    "output_salt": each.output_salt,
+                }
+                for position, each in enumerate(salted)
+            ),
+        )
+        return salted
+
+    def _insert_history(
+        self, record: ConversationRecord, opening: Message | None, history: Sequence[Message], at: datetime
+    ) -> ConversationRecord:
+        """Store what was said before: done turns, of which only the texts are known."""
+        first = 0 if opening else 1
+        self._insert_many(
+            TURNS,
+            (
+                {
+                    "conversation_id": record.id,
+                    "number": number,
+                    "state": DONE,
+                    "fence": 1,
+                    "chosen": 0,
+                    "prev_chosen": 0 if number > first else None,
+                    "created_at": at,
+                    "finished_at": at,
+                }
+                for number in range(first, record.turn_count + 1)
+            ),
+        )
+        said = [(0, opening)] if opening else []
+        said += [(index // 2 + 1, each) for index, each in enumerate(history)]
+        self._insert_many(MESSAGES, (message_columns(record.id, turn, each, at) for turn, each in said))
+        if not history:
+            return record
+        return self._append_many(record, "history", _history(history), at)
+
+
+_SAME_NAMES = (
+    *("id", "owner", "name", "title", "model", "context", "context_tokens", "input_token_limit", "trim"),
+    *("metadata", "first_position", "turn_count", "fence", "journal_head", "created_at", "updated_at"),
+)
+
+
+def whole_id(reference: str) -> str | None:
+    """Return `reference` in the form of ids when it is a whole one."""
+    try:
+        return str(uuid.UUID(reference))
+    except ValueError:
+        return None
+
+
+def message_columns(id: str, turn: int, message: Message, at: datetime) -> dict[str, Any]:
+    """Return the columns of a message's row."""
+    return {
+        "conversation_id": id,
+        "turn": turn,
+        "side": message.side,
+        "candidate": message.candidate,
+        "author": message.author,
+        "content": message.content,
+        "salt": message.salt,
+        "tokens": message.tokens,
+        "repaired": message.repaired,
+        "finish_reason": message.finish_reason,
+        "created_at": at,
+    }
+
+
+def commitment(field: str, text: str | None, salt: bytes | None) -> str | None:
+    """Return the commitment to a text as it stands in events; None where there is no text."""
+    return None if text is None or salt is None else journal.encode(journal.commit(field, text, salt))
+
+
+def _created(
+    record: ConversationRecord, salts: Mapping[str, bytes], examples: Sequence[Example], opening: Message | None
+) -> dict[str, Any]:
+    """Return the body of the first event: everything that the conversation is created with."""
+    return {
+        "conversation": record.id,
+        "model": record.model,
+        "parameters": journal.parameters(record.parameters),
+        "input_token_limit": record.input_token_limit,
+        "trim": record.trim,
+        "estimate": ESTIMATE_VERSION,
+        "context": commitment("context", record.context, salts["context"]),
+        "title": commitment("title", record.title, salts["title"]),
+        "labels": commitment("labels", labels(record), salts["label"]),
+        "examples": [
+            [commitment("input", each.input, each.input_salt), commitment("output", each.output, each.output_salt)]
+            for each in examples
+        ],
+        "opening": commitment("content", opening.content, opening.salt) if opening else None,
+    }
+
+
+def labels(record: ConversationRecord) -> str:
+    """Return what a conversation is called, and by whom, as one text: personal data, to which events only commit."""
+    named = {"authors": record.authors, "metadata": record.metadata, "name": record.name, "owner": record.owner}
+    return json.dumps(named, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def _history(history: Sequence[Message]) -> Iterable[dict[str, Any]]:
+    for index in range(0, len(history), 2):
+        pair = history[index : index + 2]
+        yield {
+            "turn": index // 2 + 1,
+            "texts": [commitment("content", each.content, each.salt) for each in pair],
+            "tokens": [each.tokens for each in pair],
+        }
+
+
+def _columns(changed: ConversationRecord, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the columns to write for `changes`, and what the event tells of them."""
+    columns: dict[str, Any] = {}
+    told: dict[str, Any] = {}
+    for name, value in changes.items():
+        columns[name] = value.as_dict() if isinstance(value, Parameters) else value
+        if name == "title":
+            columns["title_salt"] = new_salt() if value is not None else None
+            told["title"] = commitment("title", value, columns["title_salt"])
+        elif name == "parameters":
+            told["parameters"] = journal.parameters(value)
+        elif name not in _LABELS:
+            told[name] = value
+    if any(name in changes for name in _LABELS):
+        columns["label_salt"] = new_salt()
+        told["labels"] = commitment("labels", labels(changed), columns["label_salt"])
+    return columns, told

@@ -1,0 +1,89 @@
+"""The database's errors, as convo's: told by the codes that SQLite and PostgreSQL give, never by their words."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+
+from convo.errors import (
+    StoreBusy,
+    StoreCorrupt,
+    StoredDataError,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+    StoreUnavailable,
+)
+
+# https://sqlite.org/rescode.html
+_SQLITE: dict[int, tuple[type[StoreError], str]] = {
+    sqlite3.SQLITE_BUSY: (StoreBusy, "another writer holds the store: try again"),
+    sqlite3.SQLITE_LOCKED: (StoreBusy, "another writer holds the store: try again"),
+    sqlite3.SQLITE_READONLY: (StoreReadOnly, "the store cannot be written: make the file and its folder writable"),
+    sqlite3.SQLITE_PERM: (StoreReadOnly, "the store cannot be written: make the file and its folder writable"),
+    sqlite3.SQLITE_IOERR: (StoreUnavailable, "the disk failed while the store was read or written"),
+    sqlite3.SQLITE_CORRUPT: (StoreCorrupt, "the store is damaged: restore it from a backup"),
+    sqlite3.SQLITE_NOTADB: (StoreCorrupt, "the file is not an SQLite database: name another one"),
+    sqlite3.SQLITE_FULL: (StoreFull, "no space is left for the store: free some and try again"),
+    sqlite3.SQLITE_CANTOPEN: (StoreUnavailable, "the store cannot be opened: check its path and its permissions"),
+    sqlite3.SQLITE_CONSTRAINT: (StoredDataError, "the store refused a row that breaks its rules"),
+}
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_POSTGRES: dict[str, tuple[type[StoreError], str]] = {
+    "40001": (StoreBusy, "other writers were faster: try again"),
+    "40P01": (StoreBusy, "other writers were faster: try again"),
+    "55P03": (StoreBusy, "another writer holds the conversation: try again"),
+    "57014": (StoreBusy, "the database took too long: try again"),
+    "25006": (StoreReadOnly, "the database is read-only: connect to the primary"),
+    "53100": (StoreFull, "the database's disk is full: free some space and try again"),
+    "42501": (StoreReadOnly, "the database's user may not write convo's tables: grant it the right"),
+    "42P01": (StoreUnavailable, "convo's tables are not there: run `convo db upgrade`"),
+}
+_POSTGRES_CLASSES: dict[str, tuple[type[StoreError], str]] = {
+    "08": (StoreUnavailable, "the connection to the database was lost: try again"),
+    "57": (StoreUnavailable, "the database is going down or starting: try again"),
+    "53": (StoreUnavailable, "the database has no resources left: try again"),
+    "28": (StoreUnavailable, "the database refused the user or password"),
+    "3D": (StoreUnavailable, "the server has no such database: create it"),
+    "23": (StoredDataError, "the store refused a row that breaks its rules"),
+    "XX": (StoreCorrupt, "the database reports damaged data: restore it from a backup"),
+}
+
+UNIQUE_VIOLATION = "23505"
+
+
+def translate(error: DBAPIError, where: str) -> StoreError:
+    """Return convo's error for one of the database's; `where` names the store, without a password."""
+    kind, text = _told(error.orig)
+    return kind(f"{where}: {text}")
+
+
+def is_retryable(error: DBAPIError) -> bool:
+    """Return whether the same transaction, run again from its beginning, may succeed.
+
+    A unique violation is one of these: another writer was between our look and our write.
+    """
+    return issubclass(_told(error.orig)[0], StoreBusy) or _sqlstate(error.orig) == UNIQUE_VIOLATION
+
+
+def quotes_a_row(error: DBAPIError) -> bool:
+    """Return whether the database's own text may quote what was to be stored, as PostgreSQL's DETAIL does."""
+    return (_sqlstate(error.orig) or "")[:2] in ("22", "23")
+
+
+def _told(cause: BaseException | None) -> tuple[type[StoreError], str]:
+    if isinstance(cause, sqlite3.Error):
+        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        return _SQLITE.get(code, (StoreError, f"SQLite failed with code {code}"))
+    state = _sqlstate(cause)
+    if state is None:  # no answer from the server at all
+        return StoreUnavailable, "the database cannot be reached: check the URL, and that the server runs"
+    known = _POSTGRES.get(state) or _POSTGRES_CLASSES.get(state[:2])
+    return known or (StoreError, f"the database failed with SQLSTATE {state}")
+
+
+def _sqlstate(cause: Any) -> str | None:  # noqa: ANN401 - the driver's own error, which convo does not import
+    return getattr(cause, "sqlstate", None)

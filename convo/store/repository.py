@@ -1,0 +1,18 @@
+"""The repository: every statement that convo executes, over a Session that its caller owns.
+
+For those who want a conversation's rows in their own transaction. Reads return values, never rows; a write appends
+its event to the conversation's journal; nothing is committed here. `Store` is the layer above, which does.
+"""
+
+from __future__ import annotations
+
+from convo.store.conversations import Conversations
+from convo.store.turns import Turns
+
+
+class ConversationRepository(Conversations, Turns):
+    """Conversations, their turns and their journals, in the transaction of the caller's session.
+
+    The session's engine must follow convo's rules on SQLite (`BEGIN IMMEDIATE`, foreign keys): take it from
+    `Store(engine).engine`.
+    """

@@ -1,0 +1,326 @@
+"""The phases of a turn, each a function of a repository inside one transaction: begin, finish, fail.
+
+    begin   lock the conversation, look whether the turn may begin, trim, store the question       one transaction
+    call    ask the model; nothing is held                                                         none
+    finish  store the answer, if the fence is still ours; or fail, and say why                     one transaction
+
+The promise: an answer that was acknowledged is never lost, and stored once; whoever loses a race learns it before a
+model was called. Each attempt takes the next fence; what was begun under an older one can no longer finish.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from dataclasses import dataclass, replace
+
+from convo import journal
+from convo.clients.base import ChatRequest
+from convo.errors import (
+    ChoiceClosed,
+    IdempotencyConflict,
+    LeaseLost,
+    NoOpenTurn,
+    TurnError,
+    TurnInFlight,
+    TurnNotFound,
+    TurnUnfinished,
+    VersionConflict,
+)
+from convo.prompt import Budget, fit
+from convo.store.ledger import new_salt
+from convo.store.repository import ConversationRepository
+from convo.store.rows import LatestTurn
+from convo.store.turns import Answer, Attempt, Stored
+from convo.types import DONE, USER, ConversationRecord, Fit, Message, Model, Parameters, PromptRecord, Turn
+
+LEASE_MARGIN_S = 10.0
+"""How much longer than the call's deadline an attempt is taken to be alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How a turn is to be answered; prepared outside any transaction."""
+
+    model: Model
+    """Whose limits the prompt has to keep."""
+    model_name: str
+    """As it is stored and sent."""
+    assumed_model: str | None
+    """The conversation's model when `model` was resolved; None when the caller named one for this turn."""
+    overrides: Parameters
+    """For this turn only."""
+    lease_owner: str
+    deadline_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A new user message, and what the caller expects of the conversation."""
+
+    content: str
+    tokens: int
+    request_key: str | None = None
+    expected_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An open turn: what to send, and under which fence its answer may be stored."""
+
+    record: ConversationRecord
+    attempt: Attempt
+    fit: Fit
+    request: ChatRequest
+
+
+class ModelChanged(Exception):  # noqa: N818 - never leaves the package: the caller prepares again
+    """The conversation has another model than the one that was prepared for."""
+
+
+def begin(
+    repository: ConversationRepository, id: str, owner: str, question: Question, ask: Ask
+) -> Begun | tuple[ConversationRecord, Turn]:
+    """Open the next turn for `question`; or return the turn that already answered its request key.
+
+    Raises:
+        TurnInFlight, TurnUnfinished: the turn before has no answer yet.
+        VersionConflict, IdempotencyConflict, PromptTooLong, ConversationNotFound: nothing was stored.
+    """
+    record = repository.lock(id, owner)
+    latest = repository.latest_turns(record, question.request_key)
+    for known in latest:
+        if question.request_key is not None and known.request_key == question.request_key:
+            return _repeat(repository, record, known, question, ask)
+    _check_version(record, question.expected_version)
+    last = latest[0] if latest else None
+    if last is not None and not last.is_settled:
+        raise _unsettled(record, last)
+    salt = new_salt()
+    message = Message(
+        author=record.authors[USER],
+        content=question.content,
+        tokens=question.tokens,
+        position=2 * record.turn_count + 1,
+        turn=record.turn_count + 1,
+        salt=salt,
+    )
+    begun = _attempt(repository, record, last, message, ask)
+    attempt = replace(begun.attempt, prev_chosen=_follows(record, last))
+    if question.request_key is not None:
+        digest = _request_hash(question, ask, salt)
+        attempt = replace(attempt, request_key=question.request_key, request_hash=digest)
+    return replace(begun, record=repository.begin_turn(record, attempt), attempt=attempt)
+
+
+def resume(repository: ConversationRepository, id: str, owner: str, ask: Ask) -> Begun:
+    """Take the unanswered last turn over, to ask the model again.
+
+    Raises:
+        NoOpenTurn: every turn has its answer.
+        TurnInFlight: somebody is still waiting for it.
+    """
+    record = repository.lock(id, owner)
+    return _again(repository, record, _open_turn(repository, record), ask)
+
+
+def finish(repository: ConversationRepository, begun: Begun, answer: Answer) -> tuple[Stored, bool]:
+    """Store the answer of an open turn; the second value tells whether it counts.
+
+    It does not when the turn was taken over meanwhile: then it is kept beside the one that does.
+    """
+    record = repository.lock(begun.record.id, begun.record.owner)
+    stored = repository.finish_turn(record, begun.attempt, answer)
+    if stored is not None:
+        return stored, True
+    return Stored(repository.keep_late(record, begun.attempt, answer), 0), False
+
+
+def lease_lost(begun: Begun) -> LeaseLost:
+    """Return the error for an answer that came too late."""
+    return LeaseLost(
+        f"turn {begun.attempt.turn} of conversation {begun.record.id} was taken over while the model answered; "
+        "the late answer is kept beside it",
+        conversation=begun.record.id,
+        turn=begun.attempt.turn,
+        request_key=begun.attempt.request_key,
+    )
+
+
+def fail(repository: ConversationRepository, begun: Begun, error: str) -> None:
+    """Leave an open turn unanswered for `error`; nothing to do when it was taken over meanwhile."""
+    record = repository.lock(begun.record.id, begun.record.owner)
+    repository.fail_turn(record, begun.attempt, error)
+
+
+def discard(repository: ConversationRepository, id: str, owner: str) -> tuple[ConversationRecord, str | None]:
+    """Delete the unanswered last turn; return the conversation without it, and the user's text.
+
+    Raises:
+        NoOpenTurn, TurnInFlight: as resume().
+    """
+    record = repository.lock(id, owner)
+    turn = repository.turn(record, _open_turn(repository, record).number)
+    return repository.discard_turn(record, turn), turn.message.content if turn.message else None
+
+
+def choose(
+    repository: ConversationRepository, id: str, owner: str, candidate: int, number: int | None
+) -> ConversationRecord:
+    """Make another candidate of the last turn the one that later turns follow.
+
+    Raises:
+        ChoiceClosed: `number` is an earlier turn.
+        TurnNotFound, CandidateNotFound: there is no such turn or candidate.
+        TurnInFlight, TurnUnfinished: the last turn has no answer yet.
+    """
+    record = repository.lock(id, owner)
+    number = record.turn_count if number is None else number
+    if 0 < number < record.turn_count:
+        raise ChoiceClosed(conversation=record.id, turn=number)
+    latest = repository.latest_turns(record)
+    if not latest or latest[0].number != number:
+        raise TurnNotFound(record.id, number)
+    if not latest[0].is_settled:
+        raise _unsettled(record, latest[0])
+    return repository.choose(record, number, candidate)
+
+
+def preview(repository: ConversationRepository, id: str, owner: str, question: Question, ask: Ask) -> Fit:
+    """Return what would be sent for `question`; nothing is stored.
+
+    Raises:
+        PromptTooLong: as begin().
+    """
+    record = repository.get(id, owner)
+    latest = repository.latest_turns(record)
+    number = record.turn_count + 1
+    message = Message(
+        record.authors[USER], question.content, tokens=question.tokens, position=2 * number - 1, turn=number
+    )
+    return _fit(repository, record, latest[0] if latest else None, message, ask)
+
+
+def _repeat(
+    repository: ConversationRepository, record: ConversationRecord, known: LatestTurn, question: Question, ask: Ask
+) -> Begun | tuple[ConversationRecord, Turn]:
+    """Answer a request key that was used before: with the stored reply, or by taking the open turn over."""
+    asked = repository.user_message(record, known.number)
+    digest = _request_hash(question, ask, asked.salt) if asked.salt else b""
+    if not hmac.compare_digest(digest, known.request_hash or b""):
+        raise IdempotencyConflict(conversation=record.id, turn=known.number, request_key=str(question.request_key))
+    if known.state == DONE:
+        return record, repository.turn(record, known.number)
+    if known.is_alive:
+        raise _unsettled(record, known)
+    return _again(repository, record, known, ask)
+
+
+def _again(repository: ConversationRepository, record: ConversationRecord, open_turn: LatestTurn, ask: Ask) -> Begun:
+    message = repository.user_message(record, open_turn.number)
+    begun = _attempt(repository, record, open_turn, message, ask)
+    return replace(begun, record=repository.begin_again(record, begun.attempt))
+
+
+def _open_turn(repository: ConversationRepository, record: ConversationRecord) -> LatestTurn:
+    latest = repository.latest_turns(record)
+    if not latest or latest[0].state == DONE:
+        raise NoOpenTurn(conversation=record.id, turn=record.turn_count)
+    if latest[0].is_alive:
+        raise _unsettled(record, latest[0])
+    return latest[0]
+
+
+def _attempt(
+    repository: ConversationRepository, record: ConversationRecord, last: LatestTurn | None, message: Message, ask: Ask
+) -> Begun:
+    """Trim the prompt that `message` ends, and make the attempt at answering it."""
+    if ask.assumed_model is not None and ask.assumed_model != record.model:
+        raise ModelChanged
+    fitted = _fit(repository, record, last, message, ask)
+    parameters = _merged(record.parameters, ask.overrides)
+    digest = journal.prompt_digest(fitted, context_salt=record.context_salt, model=ask.model_name, values=parameters)
+    attempt = Attempt(
+        turn=message.turn or 0,
+        fence=record.fence + 1,
+        message=message,
+        model=ask.model_name,
+        parameters=parameters,
+        prompt=PromptRecord(
+            tokens=fitted.tokens,
+            limit=fitted.limit,
+            window_start=fitted.messages[0].position or 0,
+            first_example=fitted.dropped_examples,
+            digest=digest,
+        ),
+        lease_owner=ask.lease_owner,
+        lease_s=ask.deadline_s + LEASE_MARGIN_S,
+    )
+    request = ChatRequest(ask.model.name, fitted.context, fitted.examples, fitted.messages, parameters)
+    return Begun(record, attempt, fitted, request)
+
+
+def _fit(
+    repository: ConversationRepository, record: ConversationRecord, last: LatestTurn | None, message: Message, ask: Ask
+) -> Fit:
+    """Read as much of the history as can fit, and trim it."""
+    limit = record.input_token_limit or ask.model.input_token_limit
+    budget = Budget(limit, ask.model.message_overhead, ask.model.user_first)
+    examples = repository.examples(record)
+    taken = budget.of_context(record.context, record.context_tokens) + budget.of_message(message)
+    taken += sum(budget.of_example(each) for each in examples)
+    number = message.turn or 0
+    cut = last.window_start if last else None
+    length = None if cut is None else number - (cut + 1) // 2
+    window, unread = repository.window(record, number, max(limit - taken, 0), budget.of_message, last_length=length)
+    return fit(
+        record.context,
+        examples,
+        [*window, message],
+        context_tokens=record.context_tokens,
+        budget=budget,
+        unread=unread,
+        trim=record.trim,
+        cut=cut,
+    )
+
+
+def _merged(base: Parameters, overrides: Parameters) -> Parameters:
+    return replace(base, **overrides.as_dict())  # type: ignore[arg-type]  # as_dict() has the fields' own types
+
+
+def _check_version(record: ConversationRecord, expected: int | None) -> None:
+    if expected is not None and expected != record.version:
+        raise VersionConflict(conversation=record.id, turn=record.turn_count, version=record.version, expected=expected)
+
+
+def _unsettled(record: ConversationRecord, turn: LatestTurn) -> TurnError:
+    """Return the error for a turn that must be settled first."""
+    if turn.is_alive:
+        return TurnInFlight(
+            conversation=record.id,
+            turn=turn.number,
+            request_key=turn.request_key,
+            retry_after_s=(turn.lease_left_ms or 0) / 1000,
+        )
+    return TurnUnfinished(
+        conversation=record.id,
+        turn=turn.number,
+        request_key=turn.request_key,
+        state=turn.state,
+        error=turn.error,
+    )
+
+
+def _follows(record: ConversationRecord, last: LatestTurn | None) -> int | None:
+    """Return the candidate that the next turn follows; None when it is the first."""
+    if last is not None:
+        return last.chosen
+    return 0 if record.first_position == 0 else None
+
+
+def _request_hash(question: Question, ask: Ask, salt: bytes) -> bytes:
+    """Return what tells two requests of one key apart; under the message's salt, so that it tells nothing else."""
+    named = ask.model_name if ask.assumed_model is None else None
+    asked = [question.content, named, ask.overrides.as_dict()]
+    return journal.commit("request", json.dumps(asked, sort_keys=True), salt)

