@@ -74,7 +74,7 @@ class Begun:
     request: ChatRequest
 
 
-class ModelChanged(Exception):  # noqa: N818 - never leaves the package: the caller prepares again
+class ModelChanged(Exception):
     """The conversation has another model than the one that was prepared for."""
 
 

@@ -9,7 +9,7 @@ import factory
 from convo.conversation import Conversation, Store
 
 
-class ConversationFactory(factory.Factory):  # type: ignore[misc, name-defined]  # factory-boy has no types
+class ConversationFactory(factory.Factory):
     """Stores a conversation: ``ConversationFactory(store=store, turns=3)``.
 
     `turns` pairs of messages become its history; every argument of Store.create() may be given too.
