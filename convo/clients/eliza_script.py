@@ -1,8 +1,7 @@
 """The script of the embedded ELIZA: the rules about the person who is talking, and the form that every rule has.
 
-As in the paper (J. Weizenbaum, "ELIZA—A Computer Program For the Study of Natural Language Communication Between Man
-And Machine", CACM 9(1), 1966) the engine knows nothing; all it says stands in a script that a person can read and
-extend. The idea and the form are the paper's, the sentences are our own. A rule is written as
+As in J. Weizenbaum, "ELIZA—A Computer Program For the Study of Natural Language Communication Between Man And
+Machine", CACM 9(1), 1966, the engine knows nothing and the script says it all; its sentences are our own. A rule is
 
     RANK word word ...      its keywords: the rule is looked at only where one of them occurs; @name is a group
       pattern               how the clause must be built; the patterns above one list of answers share it
@@ -11,7 +10,8 @@ extend. The idea and the form are the paper's, the sentences are our own. A rule
 The higher rank is tried first; 0 is small change, said only when no earlier statement can be brought up instead. In a
 pattern `*` is any words, `+` one or more (a part), `@name` a word of a group (a part), `a|b` either word, `a?` perhaps
 that word, `~` up to three such as "very", and `*ing` a word so ending. In an answer {0} is the clause and {1}, {2}, ...
-its parts, all turned round ("my" is "your"). An answer that needs an overlong or missing part is passed over.
+its parts, turned round ("my" is "your") except in quotation marks; one that lacks a part, or is given an overlong
+one, is passed over. Several patterns or answers in a line are divided by " / ".
 """
 
 import re
@@ -50,8 +50,8 @@ FEELINGS: Final = """
 themselves death self-harm self-harming exist alive miss gone born dying ending off here yourself
   * killed himself|herself|themselves|themself * / * committed suicide * / * died by suicide *
     I am so sorry; few losses are harder. I am only a simple program. Is there a person you trust to talk to about it?
-    That is a terrible loss, and it is not your fault. A person you trust or a crisis line can be with you; I cannot.
-    I am sorry. If it pulls you down too, please call a crisis line or your local emergency number. Who else knew them?
+    That is terrible, and not your fault. I am just a simple program; a person you trust or a crisis line can do more.
+    I am sorry. A simple program is no comfort: please talk to a person you trust, or to a crisis line in dark hours.
   * kill|killing|hurt|hurting|harm|harming|hang|cut|cutting himself|herself|themselves|themself *
   * my ~ @close * suicide|suicidal * / * he|she|they is|are|was|were|has|have ~ suicidal *
     That is a frightening thing to carry. I am only a simple program: please stay close to that person, tell somebody \
@@ -108,7 +108,6 @@ whom you can call or go to at once? If not, a crisis line or your local emergenc
     If the dream about {1} was a letter to you, what did it want to say?
   *
     What happens in your dreams? / Which of your dreams would you like to have again? / Who else appears in your dreams?
-    Do you find yourself thinking of your dreams during the day?
 9 because
   * because of +
     Is it only because of {1}? / Without {1}, what would be different? / What have you done about {1}?
@@ -186,14 +185,13 @@ MOODS: Final = """
     That is good to hear. What is the best part of it? / Whom would you like to tell about it? / How did it come about?
 7 @angry anger rage
   * i ~ am|feel|felt|was|have|get|got ~ @angry at|with|about|by +
-    What did you want to say to {2}? / Does {2} know it? / What would put things right between you and {2}?
+    What did you want to say to {2}? / What would put things right between you and {2}? / What is behind it?
   * i ~ am|feel|felt|was|have|get|got ~ @angry * / * makes|make|made me ~ @angry * / ~ @angry
     What happened just before? / Where does it go, when you are {1}? / Who should know that you are {1}?
     What would you do now, if nobody were watching?
 7 @afraid fear fears anxiety worry worries panic
-  * @afraid of|about + / * i ~ fear + / * i ~ worry about +
-    What is the worst that could happen, with {2}? / When did {2} first begin to worry you?
-    What would you do, if {2} no longer frightened you?
+  * @afraid of|about +
+    When you picture {2}, what is the worst of it? / When did it begin? / What would you do without the fear?
   * i ~ am|feel|felt|was|have|get|got ~ @afraid * / * makes|make|made me ~ @afraid * / ~ @afraid
     What goes through your head when you are {1}? / When does it get easier? / Who makes you feel safe?
     Have you been {1} of something before that turned out well?
@@ -226,13 +224,13 @@ MOODS: Final = """
 LIFE: Final = """
 6 want need like wish hope would
   * i don't want|need +
-    What would you rather have? / Who wants it, if you do not? / What would happen, if it came to {1} all the same?
+    What would you rather have? / Who wants it, if you do not? / What would it be like without {1}?
   * i ~ want|need to + / * i ~ would like to + / i ~ want|like to / i would ~ want|like|love to
     What has kept you from it so far? / How would you feel afterwards, if you were to {1}? / Who could help you to {1}?
     How would you notice that it was right for you to {1}?
   * i ~ want|need + / * i would like +
     What would be different, if you had {1}? / What have you done so far to get {1}? / Who could give you {1}?
-    And if there were no {1}, what would come close?
+    And if you cannot have {1}, what would come close?
   * i ~ wish|hope that? +
     How would you notice that it had come true? / What makes you wish for that just now?
     What could you do yourself to bring it nearer? / And if it never comes, what then?
@@ -277,7 +275,8 @@ LIFE: Final = """
   * i don't ~ like|love|enjoy +
     What is it about {1} that you do not like? / Was it ever different? / What would you put in the place of {1}?
   i ~ hate|hated +
-    What has {1} done to you? / What would have to change about {1}? / Hate is a strong word. What is the worst of it?
+    What is it about {1} that you hate? / What would have to change about {1}?
+    Hate is a strong word. What is the worst of it?
   i ~ miss|missed +
     What do you miss most about {1}? / When were you last close to {1}? / What would you say to {1} now?
   i ~ love|loved|like|liked|enjoy|adore|prefer + / i ~ am|fell ~ in love with +
