@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, get_args
 
@@ -26,7 +26,7 @@ from convo.prepare import KEEP, Keep
 from convo.store.database import Database, default_url
 from convo.store.repository import ConversationRepository
 from convo.turn import Ask, Begun, ModelChanged, Question
-from convo.types import ConversationRecord, Event, Fit, Message, Parameters, Turn
+from convo.types import ConversationRecord, Event, Example, Fit, Message, Parameters, Turn
 
 Result = TypeVar("Result")
 
@@ -103,20 +103,23 @@ class Store:
         whose = prepare.owner_of(owner)
         return Conversation(self, self.database.read(lambda repository: repository.find(reference, whose)))
 
+    def find(self, name: str, *, owner: str | None = None) -> Conversations:
+        """Return the owner's conversation of exactly that name, in a list that is empty when there is none."""
+        wanted, whose = prepare.conversation_name(name) or name, prepare.owner_of(owner)
+        found = self.database.read(lambda repository: repository.find_name(wanted, whose))
+        return [] if found is None else [Conversation(self, found)]
+
     def get_or_create(self, name: str, *, owner: str | None = None, **settings: Unpack[CreateOptions]) -> Conversation:
         """Return the owner's conversation of that name; created with `settings`, as by create(), if there is none.
 
         However many callers race, there is one row.
         """
-        whose = prepare.owner_of(owner)
-        wanted = prepare.conversation_name(name) or name
-        found = self.database.read(lambda repository: repository.find_name(wanted, whose))
-        if found is None:
-            try:
+        found = self.find(name, owner=owner)
+        if not found:
+            with contextlib.suppress(NameTaken):  # another caller was faster
                 return self.create(name=name, owner=owner, **settings)
-            except NameTaken:
-                return self.get(name, owner=owner)
-        return Conversation(self, found)
+            found = self.find(name, owner=owner)
+        return found[0]
 
     def list(self, *, owner: str | None = None, limit: int = 50, after: Conversation | None = None) -> Conversations:
         """Return at most `limit` of the owner's conversations, the latest active first.
@@ -129,6 +132,11 @@ class Store:
         seen = after.record if after else None
         found = self.database.read(lambda repository: repository.list(whose, limit=limit, after=seen))
         return [Conversation(self, each) for each in found]
+
+    def first_texts(self, conversations: Sequence[Conversation]) -> dict[str, str]:
+        """Return the beginning of each conversation's first message, by id; for lists of conversations."""
+        ids = [each.id for each in conversations]
+        return self.database.read(lambda repository: repository.first_texts(ids))
 
     def delete(self, reference: str, *, owner: str | None = None) -> None:
         """Delete the conversation of that id, name or id prefix, with its journal.
@@ -171,6 +179,10 @@ class Conversation(ConversationFacts):
             TurnNotFound: there is none of that number.
         """
         return self._read(lambda repository, record: repository.turn(record, number))
+
+    def examples(self) -> list[Example]:
+        """Return the examples, oldest first, without erased ones."""
+        return self._read(lambda repository, record: repository.examples(record))
 
     def events(self) -> list[Event]:
         """Return the journal, oldest first."""

@@ -181,6 +181,11 @@ class TurnUnfinished(TurnError):
         self.state = state
         self.error = error
 
+    def with_remedy(self, remedy: str) -> TurnUnfinished:
+        """Return the same error for those who do not call resume() and discard(): a command line, a bot."""
+        self.args = (f"turn {self.turn} of conversation {self.conversation} has no answer yet: {remedy}",)
+        return self
+
 
 class NoOpenTurn(TurnError):
     """Every turn of the conversation has its answer."""

@@ -35,6 +35,8 @@ from convo.types import (
 FIRST_PAGE = 32
 """How many turns of a window are read at once when nothing tells how long it was the last time."""
 
+FIRST_TEXT = 200
+
 _LATEST = [TURNS.c[name] for name in LatestTurn.__slots__ if name != "lease_left_ms"]
 _IS_CHOSEN = (MESSAGES.c.side == USER) | (MESSAGES.c.candidate == TURNS.c.chosen)
 _OF_TURN = (TURNS.c.conversation_id == MESSAGES.c.conversation_id) & (TURNS.c.number == MESSAGES.c.turn)
@@ -140,6 +142,13 @@ class Turns(Ledger):
             wanted = wanted.where(MESSAGES.c.turn > record.turn_count - last // 2 - 1)
         found = [rows.message(row) for row in self._execute(wanted.order_by(MESSAGES.c.turn, MESSAGES.c.side))]
         return found if last is None else found[max(len(found) - last, 0) :]
+
+    def first_texts(self, ids: Sequence[str]) -> dict[str, str]:
+        """Return the first FIRST_TEXT characters of each conversation's first user message, by id."""
+        beginning = func.substr(MESSAGES.c.content, 1, FIRST_TEXT).label("beginning")
+        first = (MESSAGES.c.turn == 1, MESSAGES.c.side == USER, MESSAGES.c.content.is_not(None))
+        wanted = select(MESSAGES.c.conversation_id, beginning).where(MESSAGES.c.conversation_id.in_(ids), *first)
+        return {row.conversation_id: row.beginning for row in self._execute(wanted)}
 
     def turns(self, record: ConversationRecord, last: int | None = None) -> list[Turn]:
         """Return the turns from 1, oldest first: the newest `last`, or all."""

@@ -1,0 +1,51 @@
+"""The command line: one file a group of commands, this one puts them together.
+
+Answers go to standard output and everything else to standard error, so that a pipe gets what was asked for and
+nothing more. Only typer and the standard library are imported before a command runs: `convo --help` is quick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convo.errors import ConvoError
+
+EXIT_FAILURE, EXIT_USAGE, EXIT_NOT_FOUND, EXIT_AMBIGUOUS, EXIT_INTERRUPTED = 1, 2, 3, 5, 130
+
+
+def main() -> None:
+    """Run the command line, and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # a stream that somebody replaced
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # what suppress() is for
+    try:
+        from convo.cli.app import app
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in ("typer", "rich"):
+            raise
+        sys.stderr.write("error: the command line needs its extra: pip install 'convo[cli]'\n")
+        sys.exit(EXIT_FAILURE)
+    from convo.errors import ConvoError
+
+    try:
+        app()
+    except ConvoError as error:
+        sys.exit(_explain(error))
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _explain(error: ConvoError) -> int:
+    """Tell in one line what went wrong, and return the exit code for it."""
+    from convo.cli.output import note
+    from convo.errors import AmbiguousId, InvalidParameter, NotFound
+
+    note(f"error: {error}")
+    if isinstance(error, NotFound):
+        return EXIT_NOT_FOUND
+    if isinstance(error, AmbiguousId):
+        return EXIT_AMBIGUOUS
+    return EXIT_USAGE if isinstance(error, InvalidParameter) else EXIT_FAILURE

@@ -1,0 +1,157 @@
+"""`convo list`, `convo show`, `convo delete`: what is in the store."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from convo.conversation import Conversation, Store
+    from convo.types import Turn
+
+Reference = Annotated[
+    str, typer.Argument(metavar="ID", help="An id, the beginning of one (4 digits or more), or a name.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def open_store(context: typer.Context) -> Store:
+    """Return the store that the options before the command name."""
+    from convo.conversation import Store
+
+    return Store(context.obj["database"])
+
+
+def list_conversations(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many to show.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """List conversations, the latest active first."""
+    from convo.cli.output import note, plain, say, say_json
+
+    with open_store(context) as store:
+        talks = store.list(owner=context.obj["owner"], limit=limit)
+        begin = store.first_texts(talks)
+    if as_json:
+        say_json([plain(talk.record) for talk in talks])
+    elif not talks:
+        note("there are no conversations yet: `convo chat` begins one")
+    elif sys.stdout.isatty():
+        for line in _table(talks, begin, shutil.get_terminal_size().columns):
+            say(line)
+    else:
+        for talk in talks:
+            fields = (talk.id, talk.name, talk.record.turn_count, plain(talk.updated_at), talk.model, talk.title)
+            print("\t".join("" if each is None else str(each).replace("\t", " ") for each in fields))
+
+
+def _table(talks: Sequence[Conversation], begin: dict[str, str], width: int) -> list[str]:
+    """Return a line a conversation: id, name, turns, age, and what it is about in what room is left."""
+    from convo.cli.output import age, cut
+
+    now = datetime.now(UTC)
+    rows = [
+        (
+            talk.record.short_id,
+            cut(talk.name or "", 24),
+            str(talk.record.turn_count),
+            age(talk.updated_at, now),
+            talk.title or begin.get(talk.id, ""),
+        )
+        for talk in talks
+    ]
+    head = ("ID", "NAME", "TURNS", "AGO", "ABOUT")
+    sizes = [max(len(row[place]) for row in (head, *rows)) for place in range(4)]
+    room = max(width - sum(sizes) - 2 * len(sizes), 10)
+    return [
+        "  ".join([*(text.ljust(size) for text, size in zip(row, sizes, strict=False)), cut(row[4], room)]).rstrip()
+        for row in (head, *rows)
+    ]
+
+
+def show(
+    context: typer.Context,
+    reference: Reference,
+    last: Annotated[int | None, typer.Option("--last", "-n", min=1, help="Only the newest turns.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a conversation: its messages, oldest first."""
+    from convo.cli.output import say, say_json
+
+    with open_store(context) as store:
+        talk = store.get(reference, owner=context.obj["owner"])
+        turns = talk.turns(last)
+        if as_json:
+            messages = talk.messages(None if last is None else 2 * last)
+            numbers = {each.number for each in turns} | ({0} if last is None else set())
+            shown = [each for each in messages if each.turn in numbers]
+            examples = talk.examples()
+            say_json({"conversation": talk.record, "examples": examples, "messages": shown, "turns": turns})
+            return
+        opening = talk.messages()[0].content if last is None and talk.record.first_position == 0 else None
+        for line in _heading(talk):
+            say(line)
+        if opening is not None:
+            say(f"\n[0] {talk.record.authors[1]}\n{opening}")
+        for each in turns:
+            say(_as_text(each))
+
+
+def _heading(talk: Conversation) -> list[str]:
+    lines = [f"# {talk.title or talk.name or 'conversation'}", f"id: {talk.id}"]
+    lines += [f"name: {talk.name}"] if talk.name else []
+    lines += [f"model: {talk.model}", f"created: {talk.created_at:%Y-%m-%d %H:%M:%S} UTC"]
+    lines += [f"context: {talk.context}"] if talk.context else []
+    for each in talk.examples():
+        lines.append(f"example: {each.input} => {each.output}")
+    return lines
+
+
+def _as_text(turn: Turn) -> str:
+    """Return a turn as it is read: the user's message, and the chosen reply or why there is none."""
+    asked, reply = turn.message, turn.reply
+    lines = []
+    if asked is not None:
+        lines += [f"\n[{asked.position}] {asked.author}", "[erased]" if asked.content is None else asked.content]
+    if reply is not None:
+        lines += [f"\n[{2 * turn.number}] {reply.author}", "[erased]" if reply.content is None else reply.content]
+        others = len(turn.candidates) - 1
+        lines += [f"({others} other candidate{'s' if others > 1 else ''})"] if others else []
+    else:
+        lines.append(f"\n(no answer: {turn.error or 'the model is being asked'})")
+    return "\n".join(lines)
+
+
+def delete(
+    context: typer.Context,
+    references: Annotated[list[str], typer.Argument(metavar="ID…", help="Ids, beginnings of ids, or names.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete conversations, with their journals, for good."""
+    from convo.cli.output import note
+
+    with open_store(context) as store:
+        talks = [store.get(reference, owner=context.obj["owner"]) for reference in references]
+        for talk in talks:
+            named = f"{talk.id}{f' ({talk.name})' if talk.name else ''}, {talk.record.turn_count} turns"
+            if not (yes or _confirmed(named)):
+                note(f"kept {named}")
+                continue
+            store.delete(talk.id, owner=context.obj["owner"])
+            note(f"deleted {named}")
+
+
+def _confirmed(named: str) -> bool:
+    """Ask a person; without one, refuse."""
+    from convo.errors import InvalidInput
+    from convo.text import inert
+
+    if not sys.stdin.isatty():
+        raise InvalidInput(f"nothing was deleted: add --yes to delete {named}")
+    return typer.confirm(f"Delete {inert(named)}?", err=True)

@@ -1,0 +1,82 @@
+"""`convo db`: where the store is, whether its schema is this release's, and how it becomes so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from convo.store.database import Database
+
+app = typer.Typer(help="Look after the store's schema.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def path(context: typer.Context) -> None:
+    """Print the store's URL, without its password."""
+    from sqlalchemy import make_url
+
+    from convo.cli.output import say
+
+    say(make_url(_url(context)).render_as_string(hide_password=True))
+
+
+@app.command()
+def check(context: typer.Context) -> None:
+    """Say whether this release can use the store as it is; exit code 1 when it cannot."""
+    from convo.cli.output import note
+    from convo.store import schema
+
+    missing = _missing_file(_url(context))
+    if missing is not None:
+        note(f"there is no store at {missing} yet: the first `convo chat` creates it")
+        return
+    database = _open(context)
+    try:
+        database.check_schema()
+        note(f"{database.where} has schema {schema.HEAD}, as this release needs")
+    finally:
+        database.close()
+
+
+@app.command()
+def upgrade(context: typer.Context) -> None:
+    """Bring the store to this release's schema; back it up first."""
+    from convo.cli.output import note
+    from convo.store import schema
+
+    database = _open(context)
+    try:
+        before = database.revision()
+        database.upgrade()
+        done = "has already" if before == schema.HEAD else "now has"
+        note(f"{database.where} {done} schema {schema.HEAD}")
+    finally:
+        database.close()
+
+
+def _url(context: typer.Context) -> str:
+    from convo.store.database import default_url
+
+    return str(context.obj["database"] or default_url())
+
+
+def _open(context: typer.Context) -> Database:
+    from convo.store.database import Database
+
+    return Database(_url(context))
+
+
+def _missing_file(url: str) -> Path | None:
+    """Return the file of an SQLite store that is not there yet: looking must not create it."""
+    from sqlalchemy import make_url
+
+    from convo.store import sqlite
+
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or sqlite.is_memory(parsed):
+        return None
+    file = Path(str(parsed.database))
+    return None if file.exists() else file

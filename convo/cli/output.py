@@ -1,0 +1,79 @@
+"""What the commands print: answers on standard output, everything else on standard error, nothing that acts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TextIO
+
+from convo.text import inert
+
+if TYPE_CHECKING:
+    from convo.types import Fit, PromptRecord
+
+_SECRET = ("salt", "context_salt", "input_salt", "output_salt")
+
+
+def say(text: str) -> None:
+    """Print an answer; on a terminal its control characters as visible escapes, in a pipe as they are."""
+    _print(text, sys.stdout)
+
+
+def note(text: str) -> None:
+    """Print something about the answer, for a person, on one line."""
+    _print(" ".join(text.splitlines()), sys.stderr)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    print(inert(text) if stream.isatty() or stream is sys.stderr else text, file=stream, flush=True)
+
+
+def say_json(value: object) -> None:
+    """Print a value as JSON; what is not ASCII stays readable, what could act on a terminal is escaped."""
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False)
+    print("".join(each if each.isprintable() or each == "\n" else f"\\u{ord(each):04x}" for each in text))
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - any of convo's values
+    """Return a value as JSON can hold it: times in ISO 8601 with Z, digests in hexadecimal, no salts."""
+    if dataclasses.is_dataclass(value):
+        names = (each.name for each in dataclasses.fields(value) if each.name not in _SECRET)
+        return {name: plain(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def age(at: datetime, now: datetime) -> str:
+    """Return how long ago something was, in its largest unit."""
+    seconds = max(int((now - at).total_seconds()), 0)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"
+
+
+def cut(text: str, width: int) -> str:
+    """Return the beginning of a text on one line, at most `width` characters, with an ellipsis where it was cut."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: max(width - 1, 0)] + "…"
+
+
+def dropped(prompt: Fit | PromptRecord | None) -> str | None:
+    """Return what did not fit into a prompt, in words; None when everything did."""
+    left_out = [
+        f"{count} {what}{'' if count == 1 else 's'}"
+        for what, count in (
+            ("message", getattr(prompt, "dropped_messages", 0)),
+            ("example", getattr(prompt, "dropped_examples", 0)),
+        )
+        if count
+    ]
+    return f"the oldest {' and '.join(left_out)} did not fit" if left_out else None
