@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 
 from convo import options
 from convo.clients.base import ChatReply
-from convo.errors import InvalidInput, InvalidParameter, ReplyBlocked
+from convo.errors import InvalidInput, InvalidParameter, InvalidText, ReplyBlocked
 from convo.models import default_model
 from convo.options import CreateOptions, ParameterOptions
 from convo.store.turns import Answer
@@ -24,7 +25,12 @@ MAX_LABEL_BYTES = 1024
 
 MAX_METADATA_BYTES = 64 * 1024
 
+MAX_METADATA_DEPTH = 64
+"""How deep metadata may nest: Python's JSON gives up near 1,000, earlier where the caller's own stack is deep."""
+
 MAX_DEADLINE_S = 86_400.0
+
+_NUL_AS_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 class Keep:
@@ -49,19 +55,20 @@ def creation(name: str | None, owner: str | None, settings: CreateOptions) -> di
         raise TypeError(msg)
     names = options.authors(settings.get("authors", options.AUTHORS))
     context, opening, title = settings.get("context"), settings.get("opening"), settings.get("title")
+    told = _text(context, "context", "") if context else None
     given = {key: value for key, value in settings.items() if key in ParameterOptions.__annotations__}
     return {
         "model": label(settings.get("model") or default_model(), "model"),
-        "context": _text(context, "context", "") if context else None,
+        "context": told,
         "examples": options.examples(settings.get("examples")),
-        "name": conversation_name(name),
+        "name": conversation_name(name) if name is not None else None,
         "owner": owner_of(owner),
         "title": label(title, "title") if title is not None else None,
         "metadata": checked_metadata(settings.get("metadata")),
         "opening": replace(_text(opening, "opening", names[MODEL]), side=MODEL) if opening is not None else None,
         "history": options.history(settings.get("messages"), names),
         "authors": names,
-        "input_token_limit": token_limit(settings.get("input_token_limit")),
+        "input_token_limit": token_limit(settings.get("input_token_limit"), told.tokens if told else 0),
         "trim": checked_trim(settings.get("trim", MINIMAL)),
         "parameters": options.parameters(given),
     }
@@ -80,9 +87,9 @@ def changes(record: ConversationRecord, given: Mapping[str, Any]) -> dict[str, A
     check: dict[str, Callable[[Any], Any]] = {
         "model": lambda value: label(value, "model"),
         "title": lambda value: label(value, "title") if value is not None else None,
-        "name": conversation_name,
+        "name": lambda value: conversation_name(value) if value is not None else None,
         "metadata": checked_metadata,
-        "input_token_limit": token_limit,
+        "input_token_limit": lambda value: token_limit(value, record.context_tokens),
         "trim": checked_trim,
     }
     changed: dict[str, Any] = {name: check[name](value) for name, value in wanted.items()}
@@ -134,14 +141,13 @@ def label(text: str, what: str) -> str:
     return text
 
 
-def conversation_name(name: str | None) -> str | None:
+def conversation_name(name: str) -> str:
     """Return a name that can be told from an id."""
-    if name is None:
-        return None
+    name = label(name, "name")
     try:
         uuid.UUID(name)
     except ValueError:
-        return label(name, "name")
+        return name
     raise InvalidInput(f"{name!r} has the form of an id: choose a name that has not")
 
 
@@ -150,16 +156,21 @@ def owner_of(owner: str | None) -> str:
     return label(owner, "owner") if owner else ""
 
 
-def token_limit(limit: int | None) -> int | None:
-    """Return a limit of at least one token."""
-    if limit is None:
-        return None
-    if isinstance(limit, bool) or not isinstance(limit, int):
-        msg = f"input_token_limit must be a whole number, not {type(limit).__name__}"
-        raise TypeError(msg)
-    if not 1 <= limit < 2**31:
-        raise InvalidParameter(f"input_token_limit must be at least 1 and below 2**31, not {limit}")
+def token_limit(limit: int | None, context_tokens: int) -> int | None:
+    """Return a limit that leaves room beside the context; None leaves it to the model."""
+    if limit is not None and positive(limit, "input_token_limit") <= context_tokens:
+        raise InvalidParameter(f"input_token_limit is {limit}, and the context alone has {context_tokens} tokens")
     return limit
+
+
+def positive(number: int, what: str) -> int:
+    """Return a whole number from 1 that both databases can hold."""
+    if isinstance(number, bool) or not isinstance(number, int):
+        msg = f"{what} must be a whole number, not {type(number).__name__}"
+        raise TypeError(msg)
+    if not 1 <= number < 2**31:
+        raise InvalidParameter(f"{what} must be at least 1 and below 2**31")
+    return number
 
 
 def checked_trim(trim: str) -> str:
@@ -176,14 +187,22 @@ def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
         written = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"metadata must be JSON: {error}") from error
-    if len(clean_text(written, "metadata").encode()) > MAX_METADATA_BYTES:
+    written = clean_text(written, "metadata")
+    if len(written.encode()) > MAX_METADATA_BYTES:
         raise InvalidInput(f"metadata must have at most {MAX_METADATA_BYTES} bytes as JSON")
-    if "\\u0000" in written:
-        raise InvalidInput("metadata has a NUL character: remove it")
+    if found := _NUL_AS_JSON.search(written):
+        raise InvalidText("metadata has a NUL character: remove it", position=found.start())
     kept = json.loads(written)
     if not isinstance(kept, dict):
         raise InvalidInput(f"metadata must be an object, not {type(metadata).__name__}")
+    if _nests_deeper(kept, MAX_METADATA_DEPTH):
+        raise InvalidInput(f"metadata must nest at most {MAX_METADATA_DEPTH} deep")
     return kept
+
+
+def _nests_deeper(value: object, depth: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return inner is not None and (depth == 0 or any(_nests_deeper(each, depth - 1) for each in inner))
 
 
 def _text(text: str, what: str, author: str) -> Message:

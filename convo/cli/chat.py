@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from convo.facts import Reply
 
 ARROW = "=>"
+REMEDY = "add --on-unfinished resume to ask again, or --on-unfinished discard to drop it"
 
 
 def chat(
@@ -84,14 +85,16 @@ def chat(
 
 def answer(talk: Conversation, text: str, *, on_unfinished: Unfinished = "raise", as_json: bool = False) -> None:
     """Send one message and print the answer."""
+    from convo.cli.output import note
     from convo.errors import TurnUnfinished
 
     try:
         reply = talk.send(text, on_unfinished=on_unfinished)
     except TurnUnfinished as error:
-        raise error.with_remedy(
-            "add --on-unfinished resume to ask again, or --on-unfinished discard to drop it"
-        ) from None
+        raise error.with_remedy(REMEDY) from None
+    except KeyboardInterrupt:
+        note(f"stopped; the message is kept, without an answer: next time, {REMEDY}")
+        raise
     show_reply(reply, as_json=as_json)
 
 

@@ -154,4 +154,5 @@ def _confirmed(named: str) -> bool:
 
     if not sys.stdin.isatty():
         raise InvalidInput(f"nothing was deleted: add --yes to delete {named}")
-    return typer.confirm(f"Delete {inert(named)}?", err=True)
+    print(f"Delete {inert(named)}? [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,6 +1,6 @@
 """SQLite opened right: what each connection is told, who may read the file, and one writer at a time.
 
-Every pragma, and every failure it prevents, was measured; see docs/architecture.md. `open()` is never called on the
+`open()` is never called on the
 database file of a running store: closing that handle would drop SQLite's own locks on it (POSIX advisory locks;
 https://sqlite.org/howtocorrupt.html, section 2.2).
 """

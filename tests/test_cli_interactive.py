@@ -1,0 +1,156 @@
+"""The conversation at the terminal, typed by a person: in a real pseudo-terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+import convo
+from convo.cli.chat import answer
+from convo.testing import ScriptedClient
+
+SLOW = """
+import sys, time
+import convo
+from convo.cli.interactive import converse
+from convo.testing import ScriptedClient
+
+def slow(request):
+    print("thinking", flush=True)
+    time.sleep(60)
+
+with convo.Store(sys.argv[1], client=ScriptedClient(slow, "Here I am.")) as store:
+    converse(store.get_or_create("a"))
+"""
+
+
+@pytest.fixture
+def chats(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'chats.db'}"
+
+
+def terminal(*arguments: str) -> pexpect.spawn:
+    """Start a Python program in a terminal of its own."""
+    plain = os.environ | {"TERM": "dumb"}  # no escape sequences of the line editor's own
+    return pexpect.spawn(sys.executable, [*arguments], encoding="utf-8", timeout=15, dimensions=(40, 100), env=plain)
+
+
+@pytest.fixture
+def talking(chats: str) -> Iterator[pexpect.spawn]:
+    child = terminal("-m", "convo", "-d", chats, "chat", "--name", "a", "-m", "offline/echo")
+    child.expect("> ")
+    yield child
+    child.close(force=True)
+
+
+def texts(url: str) -> list[str | None]:
+    with convo.Store(url) as store:
+        return [each.content for each in store.get("a").messages()]
+
+
+def test_lines_are_answered_until_ctrl_d(talking: pexpect.spawn, chats: str):
+    talking.send("hello there\r")
+    talking.expect("hello there\r\n")
+    talking.sendeof()
+    talking.expect(pexpect.EOF)
+    talking.close()
+    assert 0 == talking.exitstatus
+    assert ["hello there", "hello there"] == texts(chats)
+
+
+def test_an_arrow_brings_back_what_was_said_before(talking: pexpect.spawn, chats: str):
+    talking.send("first\r")
+    talking.expect("first\r\n")
+    talking.send("\x1b[A\r")
+    talking.expect("> ")
+    talking.send("/exit\r")
+    talking.expect(pexpect.EOF)
+    assert ["first"] * 4 == texts(chats)
+
+
+def test_a_slash_is_a_command_and_two_are_a_text(talking: pexpect.spawn, chats: str):
+    talking.send("/nothing\r")
+    talking.expect("there is no command /nothing")
+    talking.send("//etc\r")
+    talking.expect("/etc\r\n")
+    talking.send("/show\r")
+    talking.expect("> /etc")
+    talking.send("/exit\r")
+    talking.expect(pexpect.EOF)
+    assert ["/etc", "/etc"] == texts(chats)
+
+
+def test_ctrl_c_while_typing_drops_the_line(talking: pexpect.spawn, chats: str):
+    talking.send("nonsense\x03")
+    talking.expect("> ")
+    talking.send("sense\r")
+    talking.expect("sense\r\n")
+    talking.send("/exit\r")
+    talking.expect(pexpect.EOF)
+    assert ["sense", "sense"] == texts(chats)
+
+
+def test_ctrl_c_while_answering_keeps_the_message_and_goes_on(chats: str):
+    child = terminal("-c", SLOW, chats)
+    child.expect("> ")
+    child.send("are you there?\r")
+    child.expect("thinking")
+    child.sendintr()
+    child.expect("stopped; the last message has no answer yet")
+    child.send("hello?\r")
+    child.expect("/resume asks again, /discard drops it")
+    child.send("/resume\r")
+    child.expect("Here I am.")
+    child.send("/exit\r")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert 0 == child.exitstatus
+    assert ["are you there?", "Here I am."] == texts(chats)
+
+
+def test_ctrl_c_during_one_message_keeps_it_and_says_so(chats: str, capsys: pytest.CaptureFixture[str]):
+    with convo.Store(chats, client=ScriptedClient(KeyboardInterrupt())) as store:
+        talk = store.create(name="a")
+        with pytest.raises(KeyboardInterrupt):
+            answer(talk, "hello?")
+        assert [("failed", "cancelled")] == [(each.state, each.error) for each in talk.turns()]
+    assert "stopped; the message is kept" in capsys.readouterr().err
+
+
+def test_ctrl_c_exits_with_130(chats: str):
+    with convo.Store(chats) as store:
+        store.create(name="a", model="offline/echo")
+    child = terminal("-m", "convo", "-d", chats, "delete", "a")
+    child.expect("Delete .* \\[y/N\\]")
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert 130 == child.exitstatus
+    assert [] == texts(chats)
+
+
+def test_stored_text_cannot_act_on_the_terminal(chats: str):
+    with convo.Store(chats) as store:
+        store.create(name="a", model="offline/echo", messages=["\x1b]52;c;aGk=\x07 hi", "\x9b31m red \u202e"])
+    child = terminal("-m", "convo", "-d", chats, "show", "a")
+    child.expect(pexpect.EOF)
+    shown = child.before
+    assert r"\x1b]52;c;aGk=\x07 hi" in shown
+    assert r"\x9b31m red \u202e" in shown
+    assert not set("\x1b\x07\x9b\u202e") & set(shown)
+
+
+def test_a_list_fits_the_terminal(chats: str):
+    with convo.Store(chats) as store:
+        store.create(name="a", model="offline/echo", messages=["word " * 100, "reply"])
+    child = terminal("-m", "convo", "-d", chats, "list")
+    child.expect(pexpect.EOF)
+    lines = child.before.splitlines()
+    assert ["ID", "NAME", "TURNS", "AGO", "ABOUT"] == lines[0].split()
+    assert lines[1].endswith("…")
+    assert max(map(len, lines)) <= 100

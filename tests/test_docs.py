@@ -1,0 +1,56 @@
+"""What the documents show is true: their code runs, and their commands do what they say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import convo
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the fenced blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+def test_python_blocks_run_in_order(page: Path, tmp_path: Path):
+    program = "\n".join(blocks(page, "python"))
+    ran = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert (0, "") == (ran.returncode, ran.stderr)
+
+
+def test_the_first_block_is_one_command_whose_chat_goes_on_when_run_again(tmp_path: Path):
+    (line,) = blocks(ROOT / "README.md", "sh")[0].splitlines()
+    command = line.rpartition(" && ")[2].replace(".venv/bin/convo", f"{sys.executable} -m convo")
+    answers = [
+        subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, check=True).stdout
+        for _ in range(2)
+    ]
+    assert all(answers)
+    with convo.Store(f"sqlite:///{os.environ['XDG_DATA_HOME']}/convo/convo.db") as store:
+        assert answers == [f"{turn.reply.content}\n" for turn in store.get("hello").turns()]
+
+
+def test_the_second_block_is_one_command_that_runs_the_tests():
+    (line,) = blocks(ROOT / "README.md", "sh")[1].splitlines()
+    assert line.endswith(" && .venv/bin/python -m pytest")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_the_documents_lead_somewhere(page: Path):
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    assert [] == [target for target in targets if not (page.parent / target).exists()]
+
+
+def test_every_release_of_the_changelog_has_changes():
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert all("\n- " in section for section in text.split("\n## ")[1:])
