@@ -19,8 +19,10 @@ def run() -> None:
     elif given is not None:
         migrate(connection=given)
     else:
-        with database.open_engine(url).connect() as connection:
+        engine = database.open_engine(url)
+        with schema.migrating(engine) as connection:
             migrate(connection=connection)
+        engine.dispose()
 
 
 def migrate(**where: object) -> None:

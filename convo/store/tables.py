@@ -7,6 +7,10 @@ turn at most is open, that there is no gap and that an earlier turn never change
 Every primary key begins with the conversation's id and numbers come from the conversation's own row: no sequence, no
 trigger, nothing that spans conversations, so that the tables can be distributed by conversation. The child columns
 of every foreign key are a prefix of a primary key; else each turn would cost more than the one before it.
+
+The unique key on `settled` begins with another column than the primary key: while a table is small, PostgreSQL takes
+two indexes that begin alike for equally good, keeps the plans of its foreign keys for the session, and then reads all
+of a conversation's turns at each check (8,000 messages at once: 16 million index entries, 12 thousand as it is).
 """
 
 from __future__ import annotations
@@ -129,7 +133,7 @@ class TurnRow(Base):
             initially="DEFERRED",
             use_alter=True,
         ),
-        UniqueConstraint("conversation_id", "next_number", "settled"),
+        UniqueConstraint("next_number", "conversation_id", "settled"),
         Index(
             None,
             "conversation_id",

@@ -77,9 +77,11 @@ def _create_conversations() -> None:
         sa.Column("context", sa.Text()),
         sa.PrimaryKeyConstraint("id", name="pk_convo_conversations"),
         sa.UniqueConstraint("owner", "name", name="uq_convo_conversations_owner_name"),
-        sa.CheckConstraint("fence >= 0", name="ck_convo_conversations_fence"),
-        sa.CheckConstraint("(context IS NULL) = (context_salt IS NULL)", name="ck_convo_conversations_context_salt"),
-        sa.CheckConstraint("(title IS NULL) = (title_salt IS NULL)", name="ck_convo_conversations_title_salt"),
+        sa.CheckConstraint("fence >= 0", name=op.f("ck_convo_conversations_fence")),
+        sa.CheckConstraint(
+            "(context IS NULL) = (context_salt IS NULL)", name=op.f("ck_convo_conversations_context_salt")
+        ),
+        sa.CheckConstraint("(title IS NULL) = (title_salt IS NULL)", name=op.f("ck_convo_conversations_title_salt")),
         **WIDE,
     )
     op.create_index("ix_convo_conversations_owner_updated_at_id", "convo_conversations", ["owner", "updated_at", "id"])
@@ -152,8 +154,8 @@ def _turn_keys() -> list[sa.Constraint]:
     if op.get_context().dialect.name == "sqlite":
         target = [f"convo_messages.{column}" for column in MESSAGE_KEY]
         keys += [sa.ForeignKeyConstraint(columns, target, name=name, **DEFERRED) for name, columns in CIRCULAR.items()]
-    unique = ("conversation_id", "next_number", "settled")
-    return [*keys, sa.UniqueConstraint(*unique, name="uq_convo_turns_conversation_id_next_number_settled")]
+    unique = ("next_number", "conversation_id", "settled")
+    return [*keys, sa.UniqueConstraint(*unique, name="uq_convo_turns_next_number_conversation_id_settled")]
 
 
 def _turn_checks() -> list[sa.Constraint]:
@@ -170,7 +172,7 @@ def _turn_checks() -> list[sa.Constraint]:
         "opening": "number > 0 OR (state = 'done' AND chosen = 0 AND prev_chosen IS NULL AND lease_owner IS NULL)",
         "request": "(request_key IS NULL) = (request_hash IS NULL)",
     }
-    return [sa.CheckConstraint(sql, name=f"ck_convo_turns_{name}") for name, sql in checks.items()]
+    return [sa.CheckConstraint(sql, name=op.f(f"ck_convo_turns_{name}")) for name, sql in checks.items()]
 
 
 def _create_messages() -> None:
@@ -197,13 +199,13 @@ def _create_messages() -> None:
             ondelete="CASCADE",
             **DEFERRED,
         ),
-        sa.CheckConstraint("turn >= 0", name="ck_convo_messages_turn"),
-        sa.CheckConstraint("side IN (0, 1)", name="ck_convo_messages_side"),
-        sa.CheckConstraint("candidate >= 0", name="ck_convo_messages_candidate"),
-        sa.CheckConstraint("(content IS NULL) = (salt IS NULL)", name="ck_convo_messages_salt"),
+        sa.CheckConstraint("turn >= 0", name=op.f("ck_convo_messages_turn")),
+        sa.CheckConstraint("side IN (0, 1)", name=op.f("ck_convo_messages_side")),
+        sa.CheckConstraint("candidate >= 0", name=op.f("ck_convo_messages_candidate")),
+        sa.CheckConstraint("(content IS NULL) = (salt IS NULL)", name=op.f("ck_convo_messages_salt")),
         sa.CheckConstraint(
             "(turn > 0 OR side = 1) AND (candidate = 0 OR (turn > 0 AND side = 1))",
-            name="ck_convo_messages_alternatives_of_replies",
+            name=op.f("ck_convo_messages_alternatives_of_replies"),
         ),
         **WIDE,
     )
@@ -221,9 +223,9 @@ def _create_examples() -> None:
         sa.Column("output", sa.Text()),
         sa.PrimaryKeyConstraint("conversation_id", "position", name="pk_convo_examples"),
         _of_conversation("convo_examples"),
-        sa.CheckConstraint("position >= 0", name="ck_convo_examples_position"),
-        sa.CheckConstraint("(input IS NULL) = (input_salt IS NULL)", name="ck_convo_examples_input_salt"),
-        sa.CheckConstraint("(output IS NULL) = (output_salt IS NULL)", name="ck_convo_examples_output_salt"),
+        sa.CheckConstraint("position >= 0", name=op.f("ck_convo_examples_position")),
+        sa.CheckConstraint("(input IS NULL) = (input_salt IS NULL)", name=op.f("ck_convo_examples_input_salt")),
+        sa.CheckConstraint("(output IS NULL) = (output_salt IS NULL)", name=op.f("ck_convo_examples_output_salt")),
         **WIDE,
     )
 
