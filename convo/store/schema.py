@@ -5,6 +5,8 @@ Alembic does the work, and is imported only when there is some: opening a store 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,27 +70,58 @@ def upgrade(engine: Engine) -> None:
     """
     from alembic import command
 
+    with migrating(engine) as connection:
+        found = current(connection)
+        if found is not None and found not in revisions():
+            check(connection)
+        command.upgrade(_config(connection), "head")
+
+
+@contextlib.contextmanager
+def migrating(engine: Engine) -> Iterator[Connection]:
+    """Yield a connection in a transaction that is fit for migrations: alone, and checked before it commits.
+
+    Raises:
+        StoreCorrupt: the migrated rows break a foreign key; the store is as it was.
+    """
     with engine.connect() as connection:
-        sqlite = connection.dialect.name == "sqlite"
-        if sqlite:
-            # Alembic rebuilds tables on SQLite: with enforcement on, dropping the old one would cascade to its
-            # children. The pragma has no effect inside a transaction, so it goes to the driver before one begins.
-            _driver(connection, "PRAGMA foreign_keys = OFF")
-        try:
+        if connection.dialect.name == "sqlite":
+            with _unenforced(connection), connection.begin():
+                yield connection
+                _check_references(connection)
+        else:
             with connection.begin():
-                if not sqlite:
-                    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})")
-                found = current(connection)
-                if found is not None and found not in revisions():
-                    check(connection)
-                command.upgrade(_config(connection), "head")
-                if sqlite and connection.exec_driver_sql("PRAGMA foreign_key_check").first():
-                    raise StoreCorrupt(
-                        "rows of the migrated store refer to rows that are not there; nothing was changed"
-                    )
-        finally:
-            if sqlite:
-                _driver(connection, "PRAGMA foreign_keys = ON")
+                _wait_for_other_upgrades(connection)
+                yield connection
+
+
+@contextlib.contextmanager
+def _unenforced(connection: Connection) -> Iterator[None]:
+    """Take SQLite's foreign keys off, until the end.
+
+    Alembic rebuilds tables there: with enforcement on, dropping the old one would cascade to its children. The pragma
+    has no effect inside a transaction, so it goes to the driver before one begins.
+    """
+    _driver(connection, "PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        _driver(connection, "PRAGMA foreign_keys = ON")
+
+
+def _check_references(connection: Connection) -> None:
+    """Raise StoreCorrupt when a row of convo refers to nothing; another application's rows are its own affair."""
+    dangling = connection.exec_driver_sql("PRAGMA foreign_key_check")
+    if any(row[0].startswith("convo_") for row in dangling):
+        raise StoreCorrupt("rows of the migrated store refer to rows that are not there; nothing was changed")
+
+
+def _wait_for_other_upgrades(connection: Connection) -> None:
+    """Let one upgrade run at a time on PostgreSQL, each as long as it takes; both end with the transaction."""
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})")
+    connection.exec_driver_sql("SET LOCAL lock_timeout = DEFAULT")  # who uses the tables is not waited for so long
 
 
 def _driver(connection: Connection, statement: str) -> None:
