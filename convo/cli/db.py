@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from sqlalchemy import URL
+
     from convo.store.database import Database
 
 app = typer.Typer(help="Look after the store's schema.", no_args_is_help=True, rich_markup_mode=None)
@@ -16,11 +18,10 @@ app = typer.Typer(help="Look after the store's schema.", no_args_is_help=True, r
 @app.command()
 def path(context: typer.Context) -> None:
     """Print the store's URL, without its password."""
-    from sqlalchemy import make_url
-
     from convo.cli.output import say
+    from convo.store.database import parsed_url, shown_url
 
-    say(make_url(_url(context)).render_as_string(hide_password=True))
+    say(shown_url(parsed_url(_url(context))))
 
 
 @app.command()
@@ -57,10 +58,10 @@ def upgrade(context: typer.Context) -> None:
         database.close()
 
 
-def _url(context: typer.Context) -> str:
+def _url(context: typer.Context) -> str | URL:
     from convo.store.database import default_url
 
-    return str(context.obj["database"] or default_url())
+    return context.obj["database"] or default_url()
 
 
 def _open(context: typer.Context) -> Database:
@@ -69,14 +70,11 @@ def _open(context: typer.Context) -> Database:
     return Database(_url(context))
 
 
-def _missing_file(url: str) -> Path | None:
+def _missing_file(url: str | URL) -> Path | None:
     """Return the file of an SQLite store that is not there yet: looking must not create it."""
-    from sqlalchemy import make_url
-
     from convo.store import sqlite
+    from convo.store.database import parsed_url
 
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or sqlite.is_memory(parsed):
-        return None
-    file = Path(str(parsed.database))
-    return None if file.exists() else file
+    parsed = parsed_url(url)
+    file = sqlite.file_of(parsed) if parsed.drivername.startswith("sqlite") else None
+    return file if file and not file.exists() else None

@@ -13,13 +13,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import unquote
 
 import platformdirs
 from sqlalchemy import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import sessionmaker
 
-from convo.errors import InvalidInput
+from convo.errors import ConvoError, InvalidInput, StoreBusy
 from convo.store import faults, postgres, schema, sqlite
 from convo.store.repository import ConversationRepository
 
@@ -29,11 +31,40 @@ Work = Callable[[ConversationRepository], Result]
 ATTEMPTS = 5
 """How often a transaction is run again when other writers were faster."""
 
+_SQLITE = ("sqlite", "sqlite+pysqlite", "sqlite+aiosqlite")
+"""Not pysqlcipher: the plain driver would store its users' texts unencrypted."""
 
-def default_url() -> str:
+
+def default_url() -> str | URL:
     """Return CONVO_DATABASE_URL, else the store in the user's own data folder."""
     given = os.environ.get("CONVO_DATABASE_URL")
-    return given or f"sqlite:///{platformdirs.user_data_path('convo') / 'convo.db'}"
+    return given or URL.create("sqlite", database=str(platformdirs.user_data_path("convo") / "convo.db"))
+
+
+def parsed_url(url: str | URL) -> URL:
+    """Return the parts of a URL.
+
+    Raises:
+        InvalidInput: it is none; the error does not show it, as a password may stand anywhere in it.
+    """
+    with _unquoted():
+        return make_url(url)
+
+
+@contextlib.contextmanager
+def _unquoted() -> Iterator[None]:
+    """Refuse what is no URL with an error that quotes nothing of it, as SQLAlchemy's do."""
+    try:
+        yield
+    except ConvoError:
+        raise
+    except (ArgumentError, ValueError):
+        raise InvalidInput("that is no database URL: write sqlite:///chats.db or postgresql://user@host/name") from None
+
+
+def shown_url(url: URL) -> str:
+    """Return a URL for people: without its password, and readable."""
+    return unquote(url.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True))
 
 
 def open_engine(url: str | URL) -> Engine:
@@ -43,18 +74,18 @@ def open_engine(url: str | URL) -> Engine:
         InvalidInput: no URL of SQLite or PostgreSQL.
         StoreUnavailable: the file cannot be created, or the driver is not installed.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:  # which would show the text, with any password in it
-        raise InvalidInput("that is no database URL: write sqlite:///chats.db or postgresql://user@host/name") from None
-    backend = parsed.drivername.split("+")[0]
-    if backend == "sqlite":
-        engine = sqlite.make_engine(parsed)
+    with _unquoted():
+        return _make_engine(make_url(url))
+
+
+def _make_engine(url: URL) -> Engine:
+    if url.drivername in _SQLITE:
+        engine = sqlite.make_engine(url.set(drivername="sqlite"))
         sqlite.attach(engine)
         return engine
-    if backend in ("postgresql", "postgres"):
-        return postgres.make_engine(parsed)
-    raise InvalidInput(f"convo keeps its store in SQLite or PostgreSQL, not in {backend}: see `convo --help`")
+    if url.drivername.split("+")[0] in ("postgresql", "postgres"):
+        return postgres.make_engine(url)
+    raise InvalidInput(f"convo keeps its store in SQLite or PostgreSQL, not in {url.drivername}: see `convo --help`")
 
 
 class Database:
@@ -71,13 +102,15 @@ class Database:
         self._is_memory = self._is_sqlite and sqlite.is_memory(self.engine.url)
         self._lock = sqlite.WriterLock(self._lock_path())
         self._writing = sessionmaker(self.engine, autoflush=False, expire_on_commit=False)
-        self._reader_engine = self.engine.execution_options(**{sqlite.READ_ONLY: True})
+        # A read of several statements sees one moment: SQLite's transactions do so by themselves.
+        snapshot = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._reader_engine = self.engine.execution_options(**{sqlite.READ_ONLY: True}, **snapshot)
         self._reading = sessionmaker(self._reader_engine, autoflush=False, expire_on_commit=False)
 
     @property
     def where(self) -> str:
         """The store's URL, without its password."""
-        return self.engine.url.render_as_string(hide_password=True)
+        return shown_url(self.engine.url)
 
     def close(self) -> None:
         """Close the connections, unless they are an Engine's that was passed in."""
@@ -154,8 +187,9 @@ class Database:
             yield
         except DBAPIError as error:
             raise faults.translate(error, self.where) from (None if faults.quotes_a_row(error) else error)
+        except PoolTimeout as error:
+            raise StoreBusy(f"{self.where}: all connections to the store are in use: try again") from error
 
     def _lock_path(self) -> Path | None:
-        if not self._is_sqlite or self._is_memory:
-            return None
-        return Path(f"{self.engine.url.database}.lock").absolute()
+        file = sqlite.file_of(self.engine.url) if self._is_sqlite else None
+        return file and Path(f"{file}.lock")

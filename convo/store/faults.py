@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 
 from convo.errors import (
     StoreBusy,
@@ -37,6 +37,7 @@ _POSTGRES: dict[str, tuple[type[StoreError], str]] = {
     "40P01": (StoreBusy, "other writers were faster: try again"),
     "55P03": (StoreBusy, "another writer holds the conversation: try again"),
     "57014": (StoreBusy, "the database took too long: try again"),
+    "25P03": (StoreUnavailable, "the connection to the database was lost: try again"),
     "25006": (StoreReadOnly, "the database is read-only: connect to the primary"),
     "53100": (StoreFull, "the database's disk is full: free some space and try again"),
     "42501": (StoreReadOnly, "the database's user may not write convo's tables: grant it the right"),
@@ -52,33 +53,39 @@ _POSTGRES_CLASSES: dict[str, tuple[type[StoreError], str]] = {
     "XX": (StoreCorrupt, "the database reports damaged data: restore it from a backup"),
 }
 
-UNIQUE_VIOLATION = "23505"
+UNIQUE_VIOLATION, TIMED_OUT = "23505", "57014"
 
 
 def translate(error: DBAPIError, where: str) -> StoreError:
     """Return convo's error for one of the database's; `where` names the store, without a password."""
-    kind, text = _told(error.orig)
+    kind, text = _told(error)
     return kind(f"{where}: {text}")
 
 
 def is_retryable(error: DBAPIError) -> bool:
     """Return whether the same transaction, run again from its beginning, may succeed.
 
-    A unique violation is one of these: another writer was between our look and our write.
+    A unique violation is one of these: another writer was between our look and our write. A statement that took too
+    long is not: it would take as long again.
     """
-    return issubclass(_told(error.orig)[0], StoreBusy) or _sqlstate(error.orig) == UNIQUE_VIOLATION
+    if _sqlstate(error.orig) == TIMED_OUT:
+        return False
+    return issubclass(_told(error)[0], StoreBusy) or _sqlstate(error.orig) == UNIQUE_VIOLATION
 
 
 def quotes_a_row(error: DBAPIError) -> bool:
     """Return whether the database's own text may quote what was to be stored, as PostgreSQL's DETAIL does."""
-    return (_sqlstate(error.orig) or "")[:2] in ("22", "23")
+    return isinstance(error, DataError) or (_sqlstate(error.orig) or "")[:2] in ("22", "23")
 
 
-def _told(cause: BaseException | None) -> tuple[type[StoreError], str]:
+def _told(error: DBAPIError) -> tuple[type[StoreError], str]:
+    cause = error.orig
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
         return _SQLITE.get(code, (StoreError, f"SQLite failed with code {code}"))
     state = _sqlstate(cause)
+    if state is None and isinstance(error, DataError):  # it was not even sent
+        return StoreError, "the database cannot hold a value that was given"
     if state is None:  # no answer from the server at all
         return StoreUnavailable, "the database cannot be reached: check the URL, and that the server runs"
     known = _POSTGRES.get(state) or _POSTGRES_CLASSES.get(state[:2])

@@ -36,7 +36,8 @@ def make_engine(url: URL) -> Engine:
     try:
         return create_engine(
             url.set(drivername="postgresql+psycopg").difference_update_query(["options"]),
-            connect_args=arguments | {"options": options},
+            connect_args={name: value for name, value in arguments.items() if name not in url.query}
+            | {"options": options},
             hide_parameters=True,
             max_overflow=0,
             pool_pre_ping=True,

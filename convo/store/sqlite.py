@@ -17,8 +17,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, StaticPool, create_engine, event
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from convo.errors import StoreBusy, StoreReadOnly, StoreUnavailable
 
@@ -34,10 +36,20 @@ WRITER_S = 30.0
 READ_ONLY = "convo_read_only"
 """The execution option of a connection that will not write."""
 
+_IS_SET_UP = "convo_is_set_up"
+
+
+def file_of(url: URL) -> Path | None:
+    """Return the file of the database; None when it lives in memory, and so on one connection."""
+    name = url.database
+    if name is not None and name.startswith("file:") and "uri" in url.query:  # https://sqlite.org/uri.html
+        name = None if url.query.get("mode") == "memory" else unquote(urlsplit(name).path)
+    return Path(name).absolute() if name and name != ":memory:" else None
+
 
 def is_memory(url: URL) -> bool:
-    """Return whether the database lives in memory, and so on one connection."""
-    return url.database in (None, "", ":memory:")
+    """Return whether the database lives in memory."""
+    return file_of(url) is None
 
 
 def make_engine(url: URL) -> Engine:
@@ -47,34 +59,48 @@ def make_engine(url: URL) -> Engine:
         StoreUnavailable: the path is a folder, or the file cannot be created.
     """
     arguments: dict[str, Any] = {"isolation_level": None, "timeout": BUSY_S}  # the driver must not begin by itself
-    if is_memory(url):
+    file = file_of(url)
+    if file is None:
         arguments["check_same_thread"] = False
         return create_engine(url, connect_args=arguments, poolclass=StaticPool, hide_parameters=True)
-    path = Path(str(url.database))
-    if not str(url.database).startswith("file:"):
-        _create_file(path.absolute())
-    return create_engine(url, connect_args=arguments, hide_parameters=True)
+    engine = create_engine(url, connect_args=arguments, hide_parameters=True)  # which refuses a URL that is none
+    if url.query.get("mode", "rwc") == "rwc":
+        _create_file(file)
+    return engine
 
 
 def _create_file(path: Path) -> None:
-    if path.is_dir():
-        raise StoreUnavailable(f"{path} is a folder: name a file in it, such as {path / 'convo.db'}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except FileExistsError:
-        pass
+        if path.is_dir():
+            raise StoreUnavailable(f"{path} is a folder: name a file in it, such as {path / 'convo.db'}")
+        if not path.parent.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as error:
         raise StoreUnavailable(f"{path} cannot be created ({error.strerror}): name another place") from error
 
 
 def attach(engine: Engine) -> None:
-    """Make `engine` follow convo's rules on every connection that it opens from now on."""
+    """Make `engine` follow convo's rules on every connection, those that it opened before included."""
     event.listen(engine, "connect", _set_up)
+    event.listen(engine, "checkout", _set_up_older)
     event.listen(engine, "begin", _begin)
+    if is_memory(engine.url):
+        event.listen(engine, "handle_error", _keep_connection)
 
 
-def _set_up(connection: sqlite3.Connection, record: object) -> None:  # noqa: ARG001 - the hook's signature
+def _keep_connection(context: ExceptionContext) -> None:
+    # Ctrl-C in a statement makes SQLAlchemy drop the connection, and with it a database that lives in memory.
+    context.is_disconnect = False
+
+
+def _set_up_older(connection: sqlite3.Connection, record: ConnectionPoolEntry, proxy: object) -> None:  # noqa: ARG001 - the hook's signature
+    if _IS_SET_UP not in record.info:
+        _set_up(connection, record)
+
+
+def _set_up(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
@@ -88,6 +114,7 @@ def _set_up(connection: sqlite3.Connection, record: object) -> None:  # noqa: AR
     if cursor.execute("PRAGMA foreign_keys").fetchone() != (1,):
         raise StoreUnavailable("this SQLite was built without foreign keys, which convo relies on: use another build")
     cursor.close()
+    record.info[_IS_SET_UP] = True
 
 
 def _switch_to_wal(cursor: sqlite3.Cursor) -> str:
