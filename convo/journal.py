@@ -33,7 +33,14 @@ _MAX_INTEGER = 2**53 - 1
 
 
 def commit(field: str, text: str, salt: bytes) -> bytes:
-    """Return the commitment to `text` as the value of `field`: 32 bytes that tell nothing without the salt."""
+    """Return the commitment to `text` as the value of `field`: 32 bytes that tell nothing without the salt.
+
+    Raises:
+        ValueError: the salt has not SALT_BYTES.
+    """
+    if len(salt) != SALT_BYTES:
+        msg = f"a salt has {SALT_BYTES} bytes, not {len(salt)}"
+        raise ValueError(msg)
     return hmac.digest(salt, b"".join((_FIELD, field.encode(), b"\0", text.encode())), "sha256")
 
 
@@ -51,7 +58,8 @@ def canonical(body: Mapping[str, Any]) -> bytes:
     """Return the one byte form of an event's body.
 
     Raises:
-        ValueError: a float, an integer beyond 2^53 or a key that is not ASCII: these have no single form.
+        ValueError: a float, an integer beyond 2^53, a key that is not ASCII text or a lone surrogate: these have no
+            single form.
     """
     _check(body)
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False).encode()
@@ -63,7 +71,8 @@ def _check(value: object) -> None:
         raise ValueError(msg)
     if isinstance(value, Mapping):
         for key, each in value.items():
-            if not key.isascii():  # RFC 8785 sorts by UTF-16 units; only ASCII keys sort alike everywhere
+            # RFC 8785 sorts by UTF-16 units; only ASCII keys sort alike everywhere
+            if not (isinstance(key, str) and key.isascii()):
                 msg = f"{key!r} cannot be a key of an event"
                 raise ValueError(msg)
             _check(each)
@@ -83,7 +92,7 @@ def parameters(values: Parameters) -> dict[str, int | str]:
 
 
 def prompt_digest(fit: Fit, *, context_salt: bytes | None, model: str, values: Parameters) -> bytes:
-    """Return the digest of what is sent to a model: every text, in order, with its side, the model and its parameters.
+    """Return the digest of what a model is asked: every text, in order, with its side, the model and the parameters.
 
     It is made of commitments, not of texts: it proves a rebuilt prompt equal to the one that was sent, and tells
     nothing about a text that was erased since.
@@ -103,7 +112,8 @@ def _example(example: Example) -> list[str | None]:
 
 
 def _message(message: Message) -> list[str | int | None]:
-    return [message.side, message.author, _sealed("content", message.content, message.salt)]
+    # Not the author: the sides' names belong to the conversation, and its first event commits to them.
+    return [message.side, _sealed("content", message.content, message.salt)]
 
 
 def _sealed(field: str, text: str | None, salt: bytes | None) -> str | None:

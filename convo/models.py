@@ -39,7 +39,7 @@ def resolve(name: str, client: ChatClient | None = None) -> Service:
     if client is not None:
         return Service(client.get_model(name), client)
     if name == RETIRED:
-        served_by = default_model()
+        served_by = default_model() if default_model() != RETIRED else ELIZA.name
         warnings.warn(
             f"{RETIRED} was switched off in 2024: {served_by} answers instead; name a model",
             RetiredModelWarning,

@@ -24,6 +24,9 @@ ExamplesOptions = ExampleOptions | Iterable[ExampleOptions] | Iterable[MessageOp
 AUTHORS = ("0", "1")
 """The names that the two sides have when none are given."""
 
+MAX_AUTHOR = 200
+"""The longest name of an author, in characters."""
+
 MAX_CANDIDATES = 8
 """The reference page: "This value must be between `[1, 8]`, inclusive"."""
 
@@ -114,8 +117,8 @@ def message(given: MessageOptions, what: str = "message") -> Message:
     """Return one message; its author is "" when none is named.
 
     Raises:
-        TypeError: not a string, a dictionary or a Message.
-        ValueError: a dictionary with an unknown key, or without content.
+        TypeError: not a string, a dictionary or a Message, or one without content.
+        ValueError: a dictionary with an unknown key.
         InvalidText: a text that must not be stored, or an empty one.
     """
     if isinstance(given, Message):
@@ -123,16 +126,17 @@ def message(given: MessageOptions, what: str = "message") -> Message:
     elif isinstance(given, Mapping):
         unknown = set(given) - _MESSAGE_KEYS
         if unknown:
-            msg = f"Unknown field for Message: {min(map(str, unknown))}"
+            msg = f"Unknown field for Message: {min(map(str, unknown))!r}"
             raise ValueError(msg)
-        author, content = given.get("author") or "", given.get("content")
+        named, content = given.get("author"), given.get("content")
+        author = "" if named is None else named
     else:
         author, content = "", given
     if content is None:
         msg = f"{what} has no content: pass a string or {{'content': …}}"
         raise TypeError(msg)
     content = clean_message(content, what)
-    return Message(author=clean_text(author, "author"), content=content, tokens=estimate(content))
+    return Message(author=_clean_author(author), content=content, tokens=estimate(content))
 
 
 def messages(given: MessagesOptions | None) -> list[Message]:
@@ -157,17 +161,23 @@ def _author(side: Sequence[Message], default: str) -> str:
     return named[0] if named else default
 
 
+def _clean_author(name: str) -> str:
+    name = clean_text(name, "author")
+    if len(name) > MAX_AUTHOR:
+        raise AuthorError(f"an author's name must have at most {MAX_AUTHOR} characters: it stands with every message")
+    return name
+
+
 def authors(given: Sequence[str]) -> tuple[str, str]:
     """Return the names of the user's and the model's side.
 
     Raises:
         AuthorError: not two different names.
     """
-    names = tuple(given)
-    if isinstance(given, str) or len(names) != len(AUTHORS) or names[0] == names[1] or not all(names):
+    names = () if isinstance(given, str) else tuple(_clean_author(name) for name in given)
+    if len(names) != len(AUTHORS) or names[0] == names[1] or not all(names):
         raise AuthorError(f"authors must be two different names, the user's and the model's, not {given!r}")
-    user, model = (clean_text(name, "author") for name in names)
-    return user, model
+    return names[0], names[1]
 
 
 def history(given: MessagesOptions | None, names: tuple[str, str]) -> list[Message]:
@@ -183,7 +193,8 @@ def history(given: MessagesOptions | None, names: tuple[str, str]) -> list[Messa
         msg = "the history ends with a message that has no reply: pass the last text to send()"
         raise ValueError(msg)
     for side, found in zip((USER, MODEL), made[:2], strict=False):
-        if found.author not in (AUTHORS[side], names[side]):
+        is_default = found.author == AUTHORS[side] and found.author != names[1 - side]
+        if found.author != names[side] and not is_default:
             raise AuthorError(f"the history names {found.author!r} where the conversation has {names[side]!r}")
     return [replace(each, author=names[each.side]) for each in made]
 
@@ -223,7 +234,7 @@ def _example(item: object) -> Example:
     if isinstance(item, Mapping):
         unknown = set(item) - {"input", "output"}
         if unknown:
-            msg = f"Unknown field for Example: {min(map(str, unknown))}"
+            msg = f"Unknown field for Example: {min(map(str, unknown))!r}"
             raise ValueError(msg)
         return _pair(item["input"], item["output"])
     if isinstance(item, str) or not isinstance(item, Iterable):

@@ -102,8 +102,9 @@ def _first_message(
 
 
 def _index_at(messages: Sequence[Message], position: int) -> int:
-    """Return the index of the first message at `position` or after it."""
-    return next(index for index, each in enumerate(messages) if each.position is None or each.position >= position)
+    """Return the index of the first message at `position` or after it; the newest one's when there is none."""
+    found = (index for index, each in enumerate(messages) if each.position is None or each.position >= position)
+    return next(found, len(messages) - 1)
 
 
 def _first_kept(costs: Sequence[int], limit: int, used: int) -> tuple[int, int]:

@@ -19,6 +19,8 @@ REPLACEMENT = "\ufffd"
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _REFUSED = re.compile("[\x00\ud800-\udfff]")
+# A NUL, or half of a surrogate pair without the other half.
+_LONE = re.compile("\x00|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]")
 
 # C0 except tab and newline, DEL, C1, the bidirectional controls (Unicode TR 36, section 3.2) and the line separators.
 _ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -36,13 +38,11 @@ def clean_text(text: str, what: str = "text") -> str:
     if not isinstance(text, str):
         msg = f"{what} must be a string, not {type(text).__name__}"
         raise TypeError(msg)
-    refused = _REFUSED.search(text)
-    if refused and refused[0] != "\0":
+    if _REFUSED.search(text):
+        if refused := _LONE.search(text):
+            name = "a NUL character" if refused[0] == "\0" else "a lone surrogate"
+            raise InvalidText(f"{what} has {name} at position {refused.start()}: remove it", position=refused.start())
         text = _pair_surrogates(text)
-        refused = _REFUSED.search(text)
-    if refused:
-        name = "a NUL character" if refused[0] == "\0" else "a lone surrogate"
-        raise InvalidText(f"{what} has {name} at position {refused.start()}: remove it", position=refused.start())
     return _within_cap(text, what)
 
 

@@ -13,8 +13,8 @@ ESTIMATE_VERSION = 1
 def estimate(text: str) -> int:
     """Return the base estimate of the tokens of `text`: 0 for an empty one.
 
-    ASCII text has about four characters a token; in other scripts a token covers about three UTF-8 bytes, which is
-    one Chinese character, and an upper bound for most alphabets.
+    ASCII text has about four characters a token; in other text a token covers about three UTF-8 bytes, which is one
+    Chinese character.
     """
     if text.isascii():
         return -(-len(text) // 4)
