@@ -34,6 +34,19 @@ def chats(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'chats.db'}"
 
 
+def say(child: pexpect.spawn, line: str, answer: str) -> None:
+    """Type a line, and wait for the answer and the next prompt."""
+    child.send(f"{line}\r")
+    child.expect(f"\r\n{answer}\r\n")
+    child.expect("> ")
+
+
+def leave(child: pexpect.spawn) -> None:
+    """Press Ctrl-D until the program has left: a key that comes before the editor listens is the terminal's own."""
+    while child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=1) and child.isalive():
+        child.sendeof()
+
+
 def terminal(*arguments: str) -> pexpect.spawn:
     """Start a Python program in a terminal of its own."""
     plain = os.environ | {"TERM": "dumb"}  # no escape sequences of the line editor's own
@@ -54,20 +67,16 @@ def texts(url: str) -> list[str | None]:
 
 
 def test_lines_are_answered_until_ctrl_d(talking: pexpect.spawn, chats: str):
-    talking.send("hello there\r")
-    talking.expect("hello there\r\n")
-    talking.sendeof()
-    talking.expect(pexpect.EOF)
+    say(talking, "hello there", "hello there")
+    leave(talking)
     talking.close()
     assert 0 == talking.exitstatus
     assert ["hello there", "hello there"] == texts(chats)
 
 
 def test_an_arrow_brings_back_what_was_said_before(talking: pexpect.spawn, chats: str):
-    talking.send("first\r")
-    talking.expect("first\r\n")
-    talking.send("\x1b[A\r")
-    talking.expect("> ")
+    say(talking, "first", "first")
+    say(talking, "\x1b[A", "first")
     talking.send("/exit\r")
     talking.expect(pexpect.EOF)
     assert ["first"] * 4 == texts(chats)
@@ -76,10 +85,9 @@ def test_an_arrow_brings_back_what_was_said_before(talking: pexpect.spawn, chats
 def test_a_slash_is_a_command_and_two_are_a_text(talking: pexpect.spawn, chats: str):
     talking.send("/nothing\r")
     talking.expect("there is no command /nothing")
-    talking.send("//etc\r")
-    talking.expect("/etc\r\n")
-    talking.send("/show\r")
-    talking.expect("> /etc")
+    talking.expect("> ")
+    say(talking, "//etc", "/etc")
+    say(talking, "/show", "> /etc\r\n/etc")
     talking.send("/exit\r")
     talking.expect(pexpect.EOF)
     assert ["/etc", "/etc"] == texts(chats)
@@ -88,8 +96,7 @@ def test_a_slash_is_a_command_and_two_are_a_text(talking: pexpect.spawn, chats: 
 def test_ctrl_c_while_typing_drops_the_line(talking: pexpect.spawn, chats: str):
     talking.send("nonsense\x03")
     talking.expect("> ")
-    talking.send("sense\r")
-    talking.expect("sense\r\n")
+    say(talking, "sense", "sense")
     talking.send("/exit\r")
     talking.expect(pexpect.EOF)
     assert ["sense", "sense"] == texts(chats)

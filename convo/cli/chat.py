@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -139,18 +138,18 @@ def _conversation(
 ) -> Conversation:
     """Return the conversation that was asked for, with its settings, and say which one it is."""
     from convo.cli.output import note
-    from convo.errors import ConversationNotFound
+    from convo.errors import NotFound
 
-    known: Sequence[Conversation] = ()
+    known = None
     if id is not None:
-        known = [store.get(id, owner=owner)]
+        known = store.get(id, owner=owner)
     elif latest:
-        known = store.list(owner=owner, limit=1)
-        if not known:
-            raise ConversationNotFound("--continue")
+        known = next(iter(store.list(owner=owner, limit=1)), None)
+        if known is None:
+            raise NotFound("there is no conversation to go on with: `convo chat TEXT` begins one")
     elif name is not None:
         known = store.find(name, owner=owner)
-    talk = _changed(known[0], settings, fixed) if known else store.create(name=name, owner=owner, **settings, **fixed)
+    talk = _changed(known, settings, fixed) if known else store.create(name=name, owner=owner, **settings, **fixed)
     note(f"conversation {talk.id}{f' {talk.name!r}' if talk.name else ''}, {talk.model}")
     if talk.model == "offline/eliza":
         note("(offline/eliza is a small rule-based program, not a language model: choose one with --model)")
