@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from convo.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from convo.chat import ChatResponse as ChatResponse
-    from convo.chat import chat as chat
+    from convo.discuss import ChatResponse as ChatResponse
+    from convo.discuss import chat as chat
     from convo.clients.base import ChatClient as ChatClient
     from convo.clients.base import ChatReply as ChatReply
     from convo.clients.base import ChatRequest as ChatRequest
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from convo.types import Usage as Usage
 
 _HOMES = {
-    "convo.chat": (
+    "convo.discuss": (
         "ChatResponse",
         "chat",
     ),
@@ -148,9 +148,10 @@ def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    value = getattr(importlib.import_module(_HOME_OF[name]), name)
-    globals()[name] = value
-    return value
+    home = importlib.import_module(_HOME_OF[name])
+    # All of its names at once: importing the module `convo.chat` has just put it where the function belongs.
+    globals().update({each: getattr(home, each) for each in _HOMES[_HOME_OF[name]]})
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

@@ -86,7 +86,8 @@ def chat(
         {"temperature": temperature, "candidate_count": candidate_count, "top_p": top_p, "top_k": top_k}
     )
     given = options.examples(examples)
-    return _chat(model, clean_text(context or "", "context"), given, options.messages(messages), parameters, client)
+    told = "" if context is None else clean_text(context, "context")
+    return _chat(model, told, given, options.messages(messages), parameters, client)
 
 
 def _chat(
