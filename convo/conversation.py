@@ -10,6 +10,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, get_args
 
@@ -18,7 +19,7 @@ from sqlalchemy import URL, Engine
 from convo import options, prepare, turn
 from convo.call import DEADLINE_S, call
 from convo.clients.base import ChatClient
-from convo.errors import ConvoError, InvalidInput, NameTaken, NoOpenTurn, TurnUnfinished
+from convo.errors import ConvoError, NameTaken, NoOpenTurn, TurnUnfinished
 from convo.facts import ConversationFacts, Reply, reply_of_answer, reply_of_turn
 from convo.models import Service, resolve
 from convo.options import CreateOptions, ParameterOptions
@@ -103,32 +104,28 @@ class Store:
         whose = prepare.owner_of(owner)
         return Conversation(self, self.database.read(lambda repository: repository.find(reference, whose)))
 
-    def find(self, name: str, *, owner: str | None = None) -> Conversations:
-        """Return the owner's conversation of exactly that name, in a list that is empty when there is none."""
-        wanted, whose = prepare.conversation_name(name) or name, prepare.owner_of(owner)
+    def find(self, name: str, *, owner: str | None = None) -> Conversation | None:
+        """Return the owner's conversation of exactly that name; None when there is none."""
+        wanted, whose = prepare.conversation_name(name), prepare.owner_of(owner)
         found = self.database.read(lambda repository: repository.find_name(wanted, whose))
-        return [] if found is None else [Conversation(self, found)]
+        return None if found is None else Conversation(self, found)
 
     def get_or_create(self, name: str, *, owner: str | None = None, **settings: Unpack[CreateOptions]) -> Conversation:
         """Return the owner's conversation of that name; created with `settings`, as by create(), if there is none.
 
         However many callers race, there is one row.
         """
-        found = self.find(name, owner=owner)
-        if not found:
+        while (found := self.find(name, owner=owner)) is None:
             with contextlib.suppress(NameTaken):  # another caller was faster
                 return self.create(name=name, owner=owner, **settings)
-            found = self.find(name, owner=owner)
-        return found[0]
+        return found
 
     def list(self, *, owner: str | None = None, limit: int = 50, after: Conversation | None = None) -> Conversations:
         """Return at most `limit` of the owner's conversations, the latest active first.
 
         `after` is the last one of the page before.
         """
-        if limit < 1:
-            raise InvalidInput(f"limit must be at least 1, not {limit}")
-        whose = prepare.owner_of(owner)
+        whose, limit = prepare.owner_of(owner), prepare.positive(limit, "limit")
         seen = after.record if after else None
         found = self.database.read(lambda repository: repository.list(whose, limit=limit, after=seen))
         return [Conversation(self, each) for each in found]
@@ -302,6 +299,7 @@ class Conversation(ConversationFacts):
         """
         given = {"model": model, "title": title, "name": name, "metadata": metadata, **parameters}
         given |= {"input_token_limit": input_token_limit, "trim": trim}
+        options.parameters(parameters)  # refuses a name that is none of them
         if isinstance(model, str):
             resolve(model, self._store.client)
 
@@ -333,10 +331,10 @@ class Conversation(ConversationFacts):
         """Run `work` for the model that is to answer; again when the conversation got another one meanwhile."""
         prepare.check_deadline(deadline_s)
         while True:
-            name = model or self.model
+            known = self.model  # once: another thread may learn of a new one meanwhile
+            name = prepare.label(model, "model") if model else known
             service = resolve(name, self._store.client)
-            assumed = None if model else self.model
-            ask = Ask(service.model, name, assumed, overrides, self._store.nonce, deadline_s)
+            ask = Ask(service.model, name, None if model else known, overrides, self._store.nonce, deadline_s)
             try:
                 return service, work(ask)
             except ModelChanged:
@@ -345,17 +343,27 @@ class Conversation(ConversationFacts):
     def _begin(
         self, question: Question, ask: Ask, on_unfinished: Unfinished
     ) -> Begun | tuple[ConversationRecord, Turn]:
+        begin = turn.begin_instead if on_unfinished == "discard" else turn.begin
+
         def work(repository: ConversationRepository) -> Begun | tuple[ConversationRecord, Turn]:
-            return turn.begin(repository, self.id, self.owner, question, ask)
+            return begin(repository, self.id, self.owner, question, ask)
 
         try:
             return self._database.write(work)
         except TurnUnfinished:
-            if on_unfinished == "raise":
+            if on_unfinished != "resume":
                 raise
-        with contextlib.suppress(NoOpenTurn):  # somebody else settled it
-            self.resume(deadline_s=ask.deadline_s) if on_unfinished == "resume" else self.discard()
+        question = self._resumed(question, ask.deadline_s)
         return self._database.write(work)
+
+    def _resumed(self, question: Question, deadline_s: float) -> Question:
+        """Answer the open turn first; return `question` as it is to be asked after that."""
+        view = Conversation(self._store, self._record)  # of our own: its version is the one that this answer leaves
+        try:
+            view.resume(deadline_s=deadline_s)
+        except NoOpenTurn:  # somebody else settled it
+            return question
+        return question if question.expected_version is None else replace(question, expected_version=view.version)
 
     def _answer(self, client: ChatClient, begun: Begun, deadline_s: float) -> Reply[Conversation]:
         """Call the model, holding nothing, and store what it answers."""
@@ -364,10 +372,10 @@ class Conversation(ConversationFacts):
         try:
             reply = call(client, begun.request, deadline_s=deadline_s)
             answer = prepare.answer(reply, round((time.monotonic() - started) * 1000))
+            stored, counts = self._database.write(lambda repository: turn.finish(repository, begun, answer))
         except BaseException as error:
             self._fail(begun, error)
             raise
-        stored, counts = self._database.write(lambda repository: turn.finish(repository, begun, answer))
         self._record = stored.record
         if not counts:
             raise turn.lease_lost(begun)
@@ -377,6 +385,7 @@ class Conversation(ConversationFacts):
         """Mark the turn as left without an answer; should that fail too, its lease runs out by itself."""
         name = type(error).__name__ if isinstance(error, Exception) else "cancelled"
         try:
-            self._database.write(lambda repository: turn.fail(repository, begun, name))
+            failed = self._database.write(lambda repository: turn.fail(repository, begun, name))
+            self._record = failed or self._record
         except ConvoError as second:
             error.add_note(f"the turn could not be marked as failed: {second}")

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from convo.store.turns import Answer, Stored
 from convo.turn import Begun
-from convo.types import Candidate, ConversationRecord, Fit, Parameters, PromptRecord, Turn, Usage
+from convo.types import MODEL, Candidate, ConversationRecord, Fit, Parameters, PromptRecord, Turn, Usage
 
 Talk = TypeVar("Talk", bound="ConversationFacts")
 
@@ -101,7 +101,8 @@ class Reply(Generic[Talk]):
 
 def reply_of_answer(begun: Begun, answer: Answer, stored: Stored, conversation: Talk) -> Reply[Talk]:
     """Return the reply for an answer that has just been stored."""
-    numbered = tuple(replace(each, index=stored.first + each.index) for each in answer.candidates)
+    author = stored.record.authors[MODEL]
+    numbered = tuple(replace(each, index=stored.first + each.index, author=author) for each in answer.candidates)
     chosen = str(numbered[0].content)
     return Reply(chosen, numbered, answer.usage, begun.attempt.turn, begun.fit, conversation)
 

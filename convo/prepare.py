@@ -55,7 +55,7 @@ def creation(name: str | None, owner: str | None, settings: CreateOptions) -> di
         raise TypeError(msg)
     names = options.authors(settings.get("authors", options.AUTHORS))
     context, opening, title = settings.get("context"), settings.get("opening"), settings.get("title")
-    told = _text(context, "context", "") if context else None
+    told = None if context is None or context == "" else _text(context, "context", "")
     given = {key: value for key, value in settings.items() if key in ParameterOptions.__annotations__}
     return {
         "model": label(settings.get("model") or default_model(), "model"),
@@ -153,7 +153,7 @@ def conversation_name(name: str) -> str:
 
 def owner_of(owner: str | None) -> str:
     """Return whose conversations are meant; "" is nobody's."""
-    return label(owner, "owner") if owner else ""
+    return "" if owner is None or owner == "" else label(owner, "owner")
 
 
 def token_limit(limit: int | None, context_tokens: int) -> int | None:

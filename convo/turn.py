@@ -113,6 +113,22 @@ def begin(
     return replace(begun, record=repository.begin_turn(record, attempt), attempt=attempt)
 
 
+def begin_instead(
+    repository: ConversationRepository, id: str, owner: str, question: Question, ask: Ask
+) -> Begun | tuple[ConversationRecord, Turn]:
+    """Open the next turn as begin() does, in the place of one that was left without an answer: both or nothing.
+
+    Raises:
+        TurnInFlight: the turn before is being answered.
+        VersionConflict, IdempotencyConflict, PromptTooLong, ConversationNotFound: as begin(); nothing was discarded.
+    """
+    try:
+        return begin(repository, id, owner, question, ask)
+    except TurnUnfinished:
+        discard(repository, id, owner)
+    return begin(repository, id, owner, replace(question, expected_version=None), ask)  # which was met, under the lock
+
+
 def resume(repository: ConversationRepository, id: str, owner: str, ask: Ask) -> Begun:
     """Take the unanswered last turn over, to ask the model again.
 
@@ -147,10 +163,10 @@ def lease_lost(begun: Begun) -> LeaseLost:
     )
 
 
-def fail(repository: ConversationRepository, begun: Begun, error: str) -> None:
-    """Leave an open turn unanswered for `error`; nothing to do when it was taken over meanwhile."""
+def fail(repository: ConversationRepository, begun: Begun, error: str) -> ConversationRecord | None:
+    """Leave an open turn unanswered for `error`; None, and nothing done, when it was taken over meanwhile."""
     record = repository.lock(begun.record.id, begun.record.owner)
-    repository.fail_turn(record, begun.attempt, error)
+    return repository.fail_turn(record, begun.attempt, error)
 
 
 def discard(repository: ConversationRepository, id: str, owner: str) -> tuple[ConversationRecord, str | None]:
@@ -190,10 +206,12 @@ def preview(repository: ConversationRepository, id: str, owner: str, question: Q
     """Return what would be sent for `question`; nothing is stored.
 
     Raises:
-        PromptTooLong: as begin().
+        PromptTooLong, TurnInFlight, TurnUnfinished: as begin().
     """
     record = repository.get(id, owner)
     latest = repository.latest_turns(record)
+    if latest and not latest[0].is_settled:
+        raise _unsettled(record, latest[0])
     number = record.turn_count + 1
     message = Message(
         record.authors[USER], question.content, tokens=question.tokens, position=2 * number - 1, turn=number
@@ -235,8 +253,6 @@ def _attempt(
     repository: ConversationRepository, record: ConversationRecord, last: LatestTurn | None, message: Message, ask: Ask
 ) -> Begun:
     """Trim the prompt that `message` ends, and make the attempt at answering it."""
-    if ask.assumed_model is not None and ask.assumed_model != record.model:
-        raise ModelChanged
     fitted = _fit(repository, record, last, message, ask)
     parameters = _merged(record.parameters, ask.overrides)
     digest = journal.prompt_digest(fitted, context_salt=record.context_salt, model=ask.model_name, values=parameters)
@@ -263,7 +279,13 @@ def _attempt(
 def _fit(
     repository: ConversationRepository, record: ConversationRecord, last: LatestTurn | None, message: Message, ask: Ask
 ) -> Fit:
-    """Read as much of the history as can fit, and trim it."""
+    """Read as much of the history as can fit, and trim it.
+
+    Raises:
+        ModelChanged: to be prepared anew, as it has other limits.
+    """
+    if ask.assumed_model is not None and ask.assumed_model != record.model:
+        raise ModelChanged
     limit = record.input_token_limit or ask.model.input_token_limit
     budget = Budget(limit, ask.model.message_overhead, ask.model.user_first)
     examples = repository.examples(record)

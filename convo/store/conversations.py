@@ -19,6 +19,7 @@ from convo.errors import AmbiguousId, ConversationNotFound, NameTaken
 from convo.store import rows
 from convo.store.ledger import Ledger, new_salt, utc_now
 from convo.store.rows import CONVERSATIONS, EXAMPLES, MESSAGES, TURNS
+from convo.text import clean_text
 from convo.tokens import ESTIMATE_VERSION
 from convo.types import DONE, MODEL, USER, ConversationRecord, Example, Message, Parameters
 
@@ -95,7 +96,9 @@ class Conversations(Ledger):
         Raises:
             ConversationNotFound: there is none, or it is another owner's.
             AmbiguousId: a prefix of several ids; the first MATCHES_SHOWN are told.
+            InvalidText: nothing can have that name.
         """
+        reference = clean_text(reference, "id or name")
         if (whole := whole_id(reference)) is not None:
             found = self._select(CONVERSATIONS.c.id == whole, CONVERSATIONS.c.owner == owner)
         else:
@@ -114,7 +117,7 @@ class Conversations(Ledger):
         Raises:
             ConversationNotFound: there is none, or it is another owner's.
         """
-        found = self._select(CONVERSATIONS.c.id == id, CONVERSATIONS.c.owner == owner)
+        found = self._select(CONVERSATIONS.c.id == whole_id(id), CONVERSATIONS.c.owner == owner)
         if not found:
             raise ConversationNotFound(id)
         return found[0]
@@ -128,7 +131,7 @@ class Conversations(Ledger):
         Raises:
             ConversationNotFound: there is none, or it is another owner's.
         """
-        wanted = select(CONVERSATIONS).where(CONVERSATIONS.c.id == id, CONVERSATIONS.c.owner == owner)
+        wanted = select(CONVERSATIONS).where(CONVERSATIONS.c.id == whole_id(id), CONVERSATIONS.c.owner == owner)
         row = self._execute(wanted.with_for_update()).one_or_none()
         if row is None:
             raise ConversationNotFound(id)

@@ -127,6 +127,7 @@ class Turns(Ledger):
             select(MESSAGES)
             .join(TURNS, _OF_TURN)
             .where(MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn.between(low, high), _IS_CHOSEN)
+            .where(TURNS.c.number.between(low, high))  # for PostgreSQL, which would read all turns and hash them
             .order_by(MESSAGES.c.turn.desc(), MESSAGES.c.side.desc())
         )
         found = map(rows.message, self._execute(wanted))
@@ -139,7 +140,8 @@ class Turns(Ledger):
         """Return the conversation as it reads, oldest first: the newest `last` messages, or all."""
         wanted = select(MESSAGES).join(TURNS, _OF_TURN).where(MESSAGES.c.conversation_id == record.id, _IS_CHOSEN)
         if last is not None:
-            wanted = wanted.where(MESSAGES.c.turn > record.turn_count - last // 2 - 1)
+            lowest = max(record.turn_count - last // 2, 0)
+            wanted = wanted.where(MESSAGES.c.turn >= lowest, TURNS.c.number >= lowest)
         found = [rows.message(row) for row in self._execute(wanted.order_by(MESSAGES.c.turn, MESSAGES.c.side))]
         return found if last is None else found[max(len(found) - last, 0) :]
 
@@ -161,7 +163,7 @@ class Turns(Ledger):
         Raises:
             TurnNotFound: there is none of that number.
         """
-        found = self._turns(record, number, number)
+        found = self._turns(record, number, number) if 0 <= number <= record.turn_count else []
         if not found:
             raise TurnNotFound(record.id, number)
         return found[0]
@@ -263,10 +265,10 @@ class Turns(Ledger):
         Raises:
             CandidateNotFound: the turn has none of that index.
         """
-        key = (MESSAGES.c.conversation_id, MESSAGES.c.turn, MESSAGES.c.side, MESSAGES.c.candidate)
-        wanted = zip(key, (record.id, turn, MODEL, candidate), strict=True)
-        there = select(MESSAGES.c.candidate).where(*(column == value for column, value in wanted))
-        if self._execute(there).first() is None:
+        replies = select(MESSAGES.c.candidate).where(
+            MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn == turn, MESSAGES.c.side == MODEL
+        )
+        if candidate not in self._execute(replies).scalars().all():
             raise CandidateNotFound(record.id, turn, candidate)
         of_it = update(TURNS).where(TURNS.c.conversation_id == record.id, TURNS.c.number == turn)
         self._execute(of_it.values(chosen=candidate))

@@ -1,0 +1,281 @@
+"""What a turn costs: a fixed list of statements, whatever the length of the history."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, event, make_url
+
+import convo
+from convo.store.turns import FIRST_PAGE
+from convo.testing import ScriptedClient
+from tests.conftest import upgrade
+from tests.test_store import refusal
+
+SHORT, LONG = 1_000, 100_000
+LIMIT = 2_500
+"""Tokens that both histories exceed by far; it takes three pages of a first prompt."""
+
+BEGIN = [
+    "SELECT convo_conversations",
+    "SELECT convo_turns",
+    "SELECT convo_examples",
+    "SELECT convo_messages",
+    "INSERT convo_turns",
+    "INSERT convo_messages",
+    "INSERT convo_events",
+    "UPDATE convo_conversations",
+    "COMMIT",
+]
+FINISH = [
+    "SELECT convo_conversations",
+    "UPDATE convo_turns",
+    "INSERT convo_messages",
+    "INSERT convo_events",
+    "UPDATE convo_conversations",
+    "COMMIT",
+]
+FAIL = "fail"
+HISTORY_TABLES = ("convo_turns", "convo_messages", "convo_events")
+
+
+class Trace:
+    """What an engine executed: kinds of statements and commits in order, whole statements, and rows fetched."""
+
+    def __init__(self) -> None:
+        self.kinds: list[str] = []
+        self.statements: list[tuple[str, object]] = []
+        self.rows = 0
+
+    @property
+    def figures(self) -> tuple[list[str], int]:
+        return self.kinds, self.rows
+
+
+def kind(statement: str) -> str:
+    """Return the verb and the first table of a statement."""
+    return f"{statement.split()[0]} {re.search('(?:INTO|UPDATE|FROM) +(convo_[a-z]+)', statement)[1]}"
+
+
+@contextmanager
+def traced(engine: Engine) -> Iterator[Trace]:
+    trace = Trace()
+
+    def execute(connection, cursor, statement, parameters, context, executemany):
+        if "convo_" in statement:
+            trace.kinds.append(kind(statement))
+            trace.statements.append((statement, parameters[0] if executemany else parameters))
+
+    def executed(connection, cursor, statement, parameters, context, executemany):
+        if cursor.description is not None and engine.dialect.name == "postgresql":
+            trace.rows += cursor.rowcount
+
+    def commit(connection):
+        trace.kinds.append("COMMIT")
+
+    hooks = {"before_cursor_execute": execute, "after_cursor_execute": executed, "commit": commit}
+    engine.row_seen = lambda: setattr(trace, "rows", trace.rows + 1)
+    for name, hook in hooks.items():
+        event.listen(engine, name, hook)
+    try:
+        yield trace
+    finally:
+        for name, hook in hooks.items():
+            event.remove(engine, name, hook)
+
+
+def count_rows(engine: Engine) -> None:
+    """Tell `engine.row_seen` of every row that SQLite's driver fetches; PostgreSQL's tells their number itself."""
+
+    def connect(connection, record):
+        def made(cursor, row):
+            engine.row_seen()
+            return row
+
+        connection.row_factory = made
+
+    engine.row_seen = lambda: None
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", connect)
+        engine.dispose()  # the connections that are open already have no such hook
+
+
+def said(length: int) -> list[str]:
+    """Return texts that cost the same wherever the window begins."""
+    return [f"message {number:06d}, with some more words in it" for number in range(length)]
+
+
+@contextmanager
+def database(server: str, name: str) -> Iterator[str]:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield make_url(server).set(database=name).render_as_string(hide_password=False)
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def answer(request: convo.ChatRequest) -> convo.ChatReply:
+    """Answer with two candidates, unless told to fail."""
+    if request.messages[-1].content == FAIL:
+        raise ValueError
+    return convo.ChatReply((convo.Candidate(0, "an answer"), convo.Candidate(1, "another")))
+
+
+def long_store(url: str) -> convo.Store:
+    """Return a store with a conversation `short` and one `long`."""
+    upgrade(url)
+    store = convo.Store(url, client=ScriptedClient(answer))
+    count_rows(store.engine)
+    for name, length in (("short", SHORT), ("long", LONG)):
+        store.create(name=name, examples=[("a", "b")], input_token_limit=LIMIT, messages=said(length))
+    if store.engine.dialect.name == "postgresql":
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("ANALYZE")
+    return store
+
+
+@pytest.fixture(scope="module")
+def sqlite_history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[convo.Store]:
+    with long_store(f"sqlite:///{tmp_path_factory.mktemp('cost') / 'convo.db'}") as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def postgres_history(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[convo.Store]:
+    name = f"cost_{abs(hash(Path(tmp_path_factory.getbasetemp())))}"
+    with database(postgres_server, name) as url, long_store(url) as store:
+        yield store
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def history(request: pytest.FixtureRequest) -> convo.Store:
+    return request.getfixturevalue(f"{request.param}_history")
+
+
+def steps(talk: convo.Conversation) -> dict[str, Callable[[], object]]:
+    """Return what is done with a conversation, in order."""
+    return {
+        "first send": lambda: talk.send("a new text"),
+        "send": lambda: talk.send("a new text", request_key="k", candidate_count=2),
+        "repeated send": lambda: talk.send("a new text", request_key="k", candidate_count=2),
+        "choose": lambda: talk.choose(0),
+        "preview": lambda: talk.preview("a new text"),
+        "failing send": lambda: refusal(talk.send, FAIL),
+        "resume": lambda: refusal(talk.resume),
+        "discard": lambda: talk.discard(),
+        "last messages": lambda: talk.messages(last=20),
+        "last turns": lambda: talk.turns(last=5),
+        "update": lambda: talk.update(title="t"),
+        "find": lambda: talk._store.get(talk.id[:18]),
+    }
+
+
+def test_nothing_costs_more_at_100000_messages_than_at_1000(history: convo.Store):
+    figures: dict[str, dict[str, object]] = {}
+    for name in ("short", "long"):
+        figures[name] = {}
+        for step, run in steps(history.get(name)).items():
+            with traced(history.engine) as trace:
+                run()
+            figures[name][step] = trace.figures
+    assert figures["short"] == figures["long"]
+
+
+def test_no_statement_of_a_turn_scans_the_history(history: convo.Store):
+    is_sqlite = history.engine.dialect.name == "sqlite"
+    explain = "EXPLAIN QUERY PLAN " if is_sqlite else "EXPLAIN "
+    with traced(history.engine) as trace:
+        talk = history.get("long")
+        talk.update(input_token_limit=50 * LIMIT)  # a window of many pages
+        talk.send("a new text", request_key="scan")
+        talk.send("a new text", request_key="scan")
+        talk.messages(last=500)
+        talk.turns(last=200)
+    with history.engine.connect() as connection:
+        plans = [connection.exec_driver_sql(explain + each, given).all() for each, given in trace.statements]
+    lines = [row[-1].strip() for plan in plans for row in plan]
+    scans = [each for each in lines if re.search(f"(SCAN|Seq Scan on) ({'|'.join(HISTORY_TABLES)})", each)]
+    assert [] == scans
+    talk.update(input_token_limit=LIMIT)
+
+
+def test_a_turn_takes_as_many_steps_of_sqlite_at_100000_messages_as_at_1000(sqlite_history: convo.Store):
+    """The engine's own steps: what constraints look up at each write is no statement of ours."""
+    taken = []
+    for name in ("short", "long"):
+        talk = sqlite_history.get(name)
+        talk.send("a new text")
+        taken.append(vm_steps(sqlite_history.engine, lambda: talk.send("a new text")))  # noqa: B023 - called at once
+    assert taken[1] <= taken[0] * 1.1
+
+
+def vm_steps(engine: Engine, run: Callable[[], object], every: int = 10) -> int:
+    seen = [0]
+
+    def progress() -> int:
+        seen[0] += every
+        return 0
+
+    def checkout(connection, record, proxy):
+        connection.set_progress_handler(progress, every)
+
+    event.listen(engine, "checkout", checkout)
+    run()
+    event.remove(engine, "checkout", checkout)
+    with engine.connect() as connection:
+        connection.connection.dbapi_connection.set_progress_handler(None, 0)
+    return seen[0]
+
+
+def test_a_turn_executes_exactly_these_statements(store: convo.Store):
+    store.client = ScriptedClient([f"reply {number}" for number in range(8)])
+    talk = store.create(examples=[("a", "b")], messages=said(20), candidate_count=8)
+    with traced(store.engine) as trace:
+        talk.send("a", request_key="k")
+    assert BEGIN + FINISH == trace.kinds
+
+
+def test_the_first_turn_reads_no_window(store: convo.Store):
+    talk = store.create(model="offline/echo")
+    with traced(store.engine) as trace:
+        talk.send("a")
+    assert [each for each in BEGIN if each != "SELECT convo_messages"] + FINISH == trace.kinds
+
+
+def test_a_window_of_more_pages_is_read_by_one_statement_a_page(store: convo.Store):
+    talk = store.create(model="offline/echo", messages=said(2 * 7 * FIRST_PAGE))
+    with traced(store.engine) as first:
+        talk.send("a")
+    with traced(store.engine) as second:
+        talk.send("b")
+    assert [3, 1] == [each.kinds.count("SELECT convo_messages") for each in (first, second)]
+
+
+def test_a_repeated_key_only_reads(store: convo.Store):
+    talk = store.create(model="offline/echo")
+    talk.send("a", request_key="k")
+    with traced(store.engine) as trace:
+        talk.send("a", request_key="k")
+    kinds = [*BEGIN[:2], "SELECT convo_messages", "SELECT convo_turns", "SELECT convo_messages", "COMMIT"]
+    assert kinds == trace.kinds
+
+
+def test_a_failed_turn_costs_what_a_finished_one_does_less_its_answer(store: convo.Store):
+    store.client = ScriptedClient(ValueError())
+    talk = store.create(messages=said(20))
+    with traced(store.engine) as trace:
+        refusal(talk.send, "a")
+    assert BEGIN + [each for each in FINISH if each != "INSERT convo_messages"] == trace.kinds
+
+
+def test_a_model_that_is_refused_costs_nothing(store: convo.Store):
+    talk = store.create(model="offline/echo")
+    with traced(store.engine) as trace:
+        refusal(talk.send, "a", model="offline/nobody")
+        refusal(talk.send, "")
+    assert [] == trace.kinds
