@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from convo.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from convo.discuss import ChatResponse as ChatResponse
-    from convo.discuss import chat as chat
     from convo.clients.base import ChatClient as ChatClient
     from convo.clients.base import ChatReply as ChatReply
     from convo.clients.base import ChatRequest as ChatRequest
     from convo.conversation import Conversation as Conversation
     from convo.conversation import Store as Store
+    from convo.discuss import ChatResponse as ChatResponse
+    from convo.discuss import chat as chat
     from convo.errors import AmbiguousId as AmbiguousId
     from convo.errors import AuthorError as AuthorError
     from convo.errors import BadModelResponse as BadModelResponse
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from convo.facts import Reply as Reply
     from convo.models import get_model as get_model
     from convo.models import list_models as list_models
+    from convo.store.conversations import NewConversation as NewConversation
     from convo.store.repository import ConversationRepository as ConversationRepository
     from convo.types import Candidate as Candidate
     from convo.types import ConversationRecord as ConversationRecord
@@ -122,6 +123,7 @@ _HOMES = {
         "get_model",
         "list_models",
     ),
+    "convo.store.conversations": ("NewConversation",),
     "convo.store.repository": ("ConversationRepository",),
     "convo.types": (
         "Candidate",
@@ -148,10 +150,9 @@ def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    home = importlib.import_module(_HOME_OF[name])
-    # All of its names at once: importing the module `convo.chat` has just put it where the function belongs.
-    globals().update({each: getattr(home, each) for each in _HOMES[_HOME_OF[name]]})
-    return globals()[name]
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

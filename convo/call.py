@@ -12,7 +12,7 @@ from convo.clients.base import ChatClient, ChatReply, ChatRequest
 from convo.errors import BadModelResponse, ConvoError, InvalidText, ModelError
 from convo.text import repair_text
 from convo.tokens import estimate
-from convo.types import Candidate, Usage
+from convo.types import Candidate, Filter, Usage
 
 DEADLINE_S = 120.0
 """How long a model may take, over all attempts, when nobody says otherwise."""
@@ -42,7 +42,13 @@ def call(client: ChatClient, request: ChatRequest, *, deadline_s: float = DEADLI
 
 def _storable(reply: ChatReply, wanted: int) -> ChatReply:
     usage = reply.usage and Usage(_count(reply.usage.input_tokens), _count(reply.usage.output_tokens))
-    return replace(reply, candidates=_usable(reply.candidates, wanted), usage=usage, served_by=_label(reply.served_by))
+    return replace(
+        reply,
+        candidates=_usable(reply.candidates, wanted),
+        filters=tuple(Filter(_label(each.reason) or "none given", _label(each.message)) for each in reply.filters),
+        served_by=_label(reply.served_by),
+        usage=usage,
+    )
 
 
 def _count(tokens: int | None) -> int | None:

@@ -91,8 +91,8 @@ class Store:
             ValueError: the history ends with the user's message.
         """
         wanted = prepare.creation(name, owner, settings)
-        resolve(wanted["model"], self.client)
-        return Conversation(self, self.database.write(lambda repository: repository.create(**wanted)))
+        resolve(wanted.model, self.client)
+        return Conversation(self, self.database.write(lambda repository: repository.create(wanted)))
 
     def get(self, reference: str, *, owner: str | None = None) -> Conversation:
         """Return the owner's conversation of that id, that name, or that unique beginning of an id (4 digits or more).
@@ -163,10 +163,12 @@ class Conversation(ConversationFacts):
 
     def messages(self, last: int | None = None) -> list[Message]:
         """Return the newest `last` messages, or all, oldest first; an unanswered one included."""
+        last = prepare.newest(last)
         return self._read(lambda repository, record: repository.messages(record, last))
 
     def turns(self, last: int | None = None) -> list[Turn]:
         """Return the newest `last` turns, or all, oldest first, with all their candidates."""
+        last = prepare.newest(last)
         return self._read(lambda repository, record: repository.turns(record, last))
 
     def turn(self, number: int) -> Turn:
@@ -213,7 +215,7 @@ class Conversation(ConversationFacts):
 
         A `request_key` makes the call safe to repeat: the same key with the same text returns the stored answer.
         `model` and the parameters (temperature, top_p, top_k, candidate_count, max_output_tokens) are for this turn
-        only. The model gets `deadline_s` seconds, over all its attempts.
+        only. The model is asked to answer within `deadline_s` seconds, over all its attempts.
 
         Raises:
             InvalidInput, ModelNotFound: nothing was stored, no model was called.
@@ -271,6 +273,7 @@ class Conversation(ConversationFacts):
             ChoiceClosed: `turn_number` is not the last one.
             TurnInFlight, TurnUnfinished: the last turn has no answer yet.
         """
+        candidate = prepare.whole_number(candidate, "candidate")
 
         def work(repository: ConversationRepository) -> ConversationRecord:
             return turn.choose(repository, self.id, self.owner, candidate, turn_number)

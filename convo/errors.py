@@ -137,7 +137,7 @@ class NameTaken(ConvoError):
     """The owner already has a conversation of that name."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"there is a conversation named {name!r}: get() it, or choose another name")
+        super().__init__(f"there is a conversation named {name!r} already: go on with it, or choose another name")
         self.name = name
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from convo.clients.base import ChatClient
 from convo.clients.offline import ELIZA, MODELS, OfflineClient
-from convo.errors import RetiredModelWarning
+from convo.errors import ConvoError, ModelError, RetiredModelWarning
 from convo.types import Model
 
 RETIRED = "models/chat-bison-001"
@@ -35,9 +35,15 @@ def resolve(name: str, client: ChatClient | None = None) -> Service:
 
     Raises:
         ModelNotFound: nobody here serves a model of that name.
+        ModelError: the given client could not say; an exception that is not convo's own is its cause.
     """
     if client is not None:
-        return Service(client.get_model(name), client)
+        try:
+            return Service(client.get_model(name), client)
+        except ConvoError:
+            raise
+        except Exception as error:
+            raise ModelError(f"the client failed with {type(error).__name__} when asked for {name}") from error
     if name == RETIRED:
         served_by = default_model() if default_model() != RETIRED else ELIZA.name
         warnings.warn(

@@ -14,6 +14,7 @@ from convo.clients.base import ChatReply
 from convo.errors import InvalidInput, InvalidParameter, InvalidText, ReplyBlocked
 from convo.models import default_model
 from convo.options import CreateOptions, ParameterOptions
+from convo.store.conversations import NewConversation
 from convo.store.turns import Answer
 from convo.text import clean_message, clean_text
 from convo.tokens import estimate
@@ -43,8 +44,8 @@ class Keep:
 KEEP = Keep()
 
 
-def creation(name: str | None, owner: str | None, settings: CreateOptions) -> dict[str, Any]:
-    """Return the arguments of ConversationRepository.create().
+def creation(name: str | None, owner: str | None, settings: CreateOptions) -> NewConversation:
+    """Return what ConversationRepository.create() takes.
 
     Raises:
         InvalidInput, AuthorError, TypeError, ValueError, KeyError: as convo.options tells of each shape.
@@ -57,21 +58,21 @@ def creation(name: str | None, owner: str | None, settings: CreateOptions) -> di
     context, opening, title = settings.get("context"), settings.get("opening"), settings.get("title")
     told = None if context is None or context == "" else _text(context, "context", "")
     given = {key: value for key, value in settings.items() if key in ParameterOptions.__annotations__}
-    return {
-        "model": label(settings.get("model") or default_model(), "model"),
-        "context": told,
-        "examples": options.examples(settings.get("examples")),
-        "name": conversation_name(name) if name is not None else None,
-        "owner": owner_of(owner),
-        "title": label(title, "title") if title is not None else None,
-        "metadata": checked_metadata(settings.get("metadata")),
-        "opening": replace(_text(opening, "opening", names[MODEL]), side=MODEL) if opening is not None else None,
-        "history": options.history(settings.get("messages"), names),
-        "authors": names,
-        "input_token_limit": token_limit(settings.get("input_token_limit"), told.tokens if told else 0),
-        "trim": checked_trim(settings.get("trim", MINIMAL)),
-        "parameters": options.parameters(given),
-    }
+    return NewConversation(
+        model=label(settings.get("model") or default_model(), "model"),
+        context=told,
+        examples=options.examples(settings.get("examples")),
+        name=conversation_name(name) if name is not None else None,
+        owner=owner_of(owner),
+        title=label(title, "title") if title is not None else None,
+        metadata=checked_metadata(settings.get("metadata")),
+        opening=replace(_text(opening, "opening", names[MODEL]), side=MODEL) if opening is not None else None,
+        history=options.history(settings.get("messages"), names),
+        authors=names,
+        input_token_limit=token_limit(settings.get("input_token_limit"), told.tokens if told else 0),
+        trim=checked_trim(settings.get("trim", MINIMAL)),
+        parameters=options.parameters(given),
+    )
 
 
 def changes(record: ConversationRecord, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,7 +137,7 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 def label(text: str, what: str) -> str:
     """Return a name, title or key: text of one line, not empty, at most MAX_LABEL_BYTES long."""
     text = clean_message(text, what)
-    if len(text.encode()) > MAX_LABEL_BYTES or "\n" in text:
+    if len(text.encode()) > MAX_LABEL_BYTES or "\n" in text or "\r" in text:
         raise InvalidInput(f"{what} must be one line of at most {MAX_LABEL_BYTES} bytes")
     return text
 
@@ -148,7 +149,7 @@ def conversation_name(name: str) -> str:
         uuid.UUID(name)
     except ValueError:
         return name
-    raise InvalidInput(f"{name!r} has the form of an id: choose a name that has not")
+    raise InvalidInput(f"{name!r} has the form of an id: choose another name")
 
 
 def owner_of(owner: str | None) -> str:
@@ -163,13 +164,30 @@ def token_limit(limit: int | None, context_tokens: int) -> int | None:
     return limit
 
 
+def newest(last: int | None) -> int | None:
+    """Return how many of the newest are wanted, as both databases can count; None for all."""
+    return None if last is None else min(not_below(0, last, "last"), 2**31 - 1)
+
+
 def positive(number: int, what: str) -> int:
     """Return a whole number from 1 that both databases can hold."""
+    if not_below(1, number, what) >= 2**31:
+        raise InvalidParameter(f"{what} must be below 2**31")
+    return number
+
+
+def not_below(lowest: int, number: int, what: str) -> int:
+    """Return a whole number from `lowest` that both databases can hold."""
+    if whole_number(number, what) < lowest:
+        raise InvalidParameter(f"{what} must be at least {lowest}, not {number}")
+    return number
+
+
+def whole_number(number: int, what: str) -> int:
+    """Return a whole number, and nothing that is equal to one."""
     if isinstance(number, bool) or not isinstance(number, int):
         msg = f"{what} must be a whole number, not {type(number).__name__}"
         raise TypeError(msg)
-    if not 1 <= number < 2**31:
-        raise InvalidParameter(f"{what} must be at least 1 and below 2**31")
     return number
 
 
@@ -187,6 +205,8 @@ def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
         written = json.dumps(metadata, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"metadata must be JSON: {error}") from error
+    if json.loads(written) != metadata:
+        raise InvalidInput("metadata must be JSON: keys are strings, and there are lists but no tuples")
     written = clean_text(written, "metadata")
     if len(written.encode()) > MAX_METADATA_BYTES:
         raise InvalidInput(f"metadata must have at most {MAX_METADATA_BYTES} bytes as JSON")

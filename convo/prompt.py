@@ -54,8 +54,8 @@ def fit(
 ) -> Fit:
     """Keep what fits: the context, the newest message, the examples, then messages from newest to oldest.
 
-    `messages` and `examples` are oldest first, and the last message is the newest, the user's; erased ones are not
-    among them. `unread` older messages were left out by a reader that had seen enough; they count as dropped.
+    `messages` and `examples` are oldest first, none of them erased, and the last message is the newest, the user's.
+    `unread` older messages were left out by a reader that had seen enough; they count as dropped.
     With ``trim="stable"``, `cut` is the position where the window began the last time, None when it never did: the
     window begins there again while it fits, and else is cut back to STABLE_SHARE of the limit.
 
@@ -64,8 +64,7 @@ def fit(
     Raises:
         PromptTooLong: the context and the newest message alone exceed the limit.
     """
-    newest = messages[-1]
-    used = budget.of_context(context, context_tokens) + budget.of_message(newest)
+    used = budget.of_context(context, context_tokens) + budget.of_message(messages[-1])
     if used > budget.limit:
         raise PromptTooLong(tokens=used, limit=budget.limit)
     first_example, used = _first_kept([budget.of_example(each) for each in examples], budget.limit, used)

@@ -155,8 +155,8 @@ def finish(repository: ConversationRepository, begun: Begun, answer: Answer) -> 
 def lease_lost(begun: Begun) -> LeaseLost:
     """Return the error for an answer that came too late."""
     return LeaseLost(
-        f"turn {begun.attempt.turn} of conversation {begun.record.id} was taken over while the model answered; "
-        "the late answer is kept beside it",
+        f"turn {begun.attempt.turn} of conversation {begun.record.id} was taken over while the model answered: "
+        "the late answer is kept beside the one that counts, or told by the journal alone if its message is gone",
         conversation=begun.record.id,
         turn=begun.attempt.turn,
         request_key=begun.attempt.request_key,

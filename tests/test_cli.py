@@ -107,6 +107,23 @@ def test_json_tells_everything_of_the_answer(run: Run, chats: str):
     assert {"tokens": 1, "limit": 1_000_000, "dropped_messages": 0, "dropped_examples": 0} == told["prompt"]
 
 
+def test_json_says_every_character_as_it_is(run: Run, chats: str):
+    text = "\U0001f3f4\U000e0067\U000e007f \x1b[31m \u202e \ud7ff é"
+    assert text == json.loads(run("-d", chats, "chat", "-m", "offline/echo", "--json", text).out)["text"]
+
+
+def test_a_context_that_is_the_same_may_be_given_again(run: Run, chats: str):
+    given = ["chat", "--name", "a", "--context", "Be brief.", "--example", "a => b", "hi"]
+    assert [0, 0] == [run("-d", chats, *given).code for _ in range(2)]
+
+
+def test_the_retired_model_is_told_with_the_one_that_answers(run: Run, chats: str):
+    told = run("-d", chats, "chat", "-m", "models/chat-bison-001", "hi").err
+    assert "switched off in 2024: offline/eliza answers instead" in told
+    assert "not a language model" in told
+    assert "Warning" not in told
+
+
 def test_settings_reach_the_conversation(run: Run, chats: str):
     settings = ["--temperature", "0.5", "--candidates", "2", "--top-p", "0.9", "--top-k", "40"]
     fixed = ["--context", "Be brief.", "--example", "a => b", "--example", "c=>d => e", "--input-token-limit", "500"]

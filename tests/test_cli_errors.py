@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,36 @@ def test_bad_input(run: Run, filled: str, arguments: list[str], code: int, words
     assert "" == ran.out
     assert "Traceback" not in ran.err
     assert before == contents(filled)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[""], ["--on-unfinished", "bogus", "hi"], ["--input-token-limit", "3", "a message that does not fit"], []],
+    ids=["blank", "unknown choice", "too long", "nothing piped"],
+)
+def test_a_new_conversation_is_not_kept_when_its_message_is_refused(run: Run, chats: str, arguments: list[str]):  # noqa: F811 - a fixture
+    assert run("-d", chats, "chat", "--name", "new", *arguments).code
+    assert [] == contents(chats)
+
+
+def test_output_that_cannot_be_written_is_told(chats: str):  # noqa: F811 - a fixture
+    ran = subprocess.run(
+        f"{sys.executable} -m convo -d {chats} chat -m offline/echo hello >/dev/full",
+        shell=True,
+        capture_output=True,
+        text=True,
+    )
+    assert 1 == ran.returncode
+    assert ran.stderr.endswith("error: the output could not be written: No space left on device\n")
+    assert [["hello", "hello"]] == [texts for *_, texts in contents(chats)]
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_closed_stream_is_no_reason_to_fail(filled: str, closed: str):
+    ran = subprocess.run(
+        f"{sys.executable} -m convo -d {filled} show a {closed}", shell=True, capture_output=True, text=True
+    )
+    assert (0, False) == (ran.returncode, "Traceback" in ran.stderr)
 
 
 def test_a_nul_in_a_pipe_is_told_with_its_position(run: Run, filled: str):  # noqa: F811 - a fixture

@@ -155,6 +155,13 @@ def test_any_number_of_last_messages_may_be_asked_for(store: convo.Store):
     assert [["a", "b"]] * 3 == [[each.content for each in talk.messages(last=n)] for n in (2**31, 2**64, 2**200)]
 
 
+def test_a_wrong_number_of_last_messages_is_refused(store: convo.Store):
+    talk = store.create(messages=["a", "b"])
+    expected = [convo.InvalidParameter, TypeError, TypeError, TypeError]
+    for use in (talk.messages, talk.turns):
+        assert expected == [refusal(use, last=number) for number in (-1, True, 1.5, "1")]
+
+
 def test_a_preview_is_the_prompt_of_the_send_that_follows(store: convo.Store):
     said = [f"{number} {'x' * 40}" for number in range(20)]
     talk = talk_with(store, context="c", examples=[("d", "e")], messages=said, input_token_limit=100)
@@ -215,6 +222,7 @@ def test_a_candidate_that_is_not_there_is_not_found(store: convo.Store):
     talk.send("a")
     indices = [2, -1, 2**31, 2**200]
     assert [convo.CandidateNotFound] * len(indices) == [refusal(talk.choose, index) for index in indices]
+    assert [TypeError] * 3 == [refusal(talk.choose, index) for index in (True, 1.0, "1")]
 
 
 def test_there_is_nothing_to_choose_without_a_turn(store: convo.Store):

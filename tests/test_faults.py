@@ -87,7 +87,7 @@ def failure(database: Database, work: Work) -> StoreError:
 
 
 def create(repository: ConversationRepository) -> None:
-    repository.create(model="offline/echo", title=CANARY, metadata={"of": CANARY})
+    repository.create(convo.NewConversation(model="offline/echo", title=CANARY, metadata={"of": CANARY}))
 
 
 def assert_told(kind: type[StoreError], error: StoreError) -> None:
@@ -184,7 +184,7 @@ def test_a_row_that_breaks_a_rule_is_refused(database: Database):
 
 def test_a_row_that_is_there_is_refused(database: Database):
     def work(repository: ConversationRepository) -> None:
-        repository.create(model="offline/echo")
+        repository.create(convo.NewConversation(model="offline/echo"))
         run(repository, update(CONVERSATIONS).values(name=CANARY))
 
     assert_told(StoredDataError, failure(database, work))
@@ -237,7 +237,7 @@ def test_a_serialization_failure_is_told_after_the_last_try(postgres_database: D
 
 def test_nothing_is_kept_of_a_try_that_failed(postgres_database: Database):
     def work(repository: ConversationRepository) -> None:
-        repository.create(model="offline/echo")
+        repository.create(convo.NewConversation(model="offline/echo"))
         overtake(repository)
 
     overtake = overtaken(postgres_database, [], times=2)
@@ -351,7 +351,7 @@ def one_more_page(connection: sqlite3.Connection, record: object) -> None:
 
 
 def large(repository: ConversationRepository) -> None:
-    repository.create(model="offline/echo", title=CANARY, metadata={"large": CANARY * 1000})
+    repository.create(convo.NewConversation(model="offline/echo", title=CANARY, metadata={"large": CANARY * 1000}))
 
 
 def serializable(database: Database) -> Database:

@@ -221,7 +221,7 @@ def test_what_must_not_be_is_refused_by_its_constraint_and_changes_nothing(
 
 
 @pytest.mark.parametrize("case", DESIGNED, ids=named)
-@pytest.mark.parametrize("empty_url", ["postgres"], indirect=True)
+@pytest.mark.parametrize("url", ["postgres_store"], indirect=True)
 def test_nothing_but_its_constraint_refuses_it(database: Database, talk: str, case: Refused):
     commit(case.given(talk))
     remove(case.constraint)

@@ -193,7 +193,7 @@ def test_two_thousand_random_texts_come_back_as_they_went_in(store: convo.Store)
 
 def test_context_examples_title_and_metadata_come_back_as_they_went_in(store: convo.Store):
     whole = "".join(AWKWARD)
-    title = whole.replace("\n", "")
+    title = whole.replace("\n", "").replace("\r", "")
     metadata = {f"{index} {text}": text for index, text in enumerate(AWKWARD)}
     talk = store.create(
         model="offline/echo", context=whole, examples=[(whole, whole[::-1])], title=title, metadata=metadata

@@ -7,7 +7,9 @@ nothing more. Only typer and the standard library are imported before a command 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,9 +20,7 @@ EXIT_FAILURE, EXIT_USAGE, EXIT_NOT_FOUND, EXIT_AMBIGUOUS, EXIT_INTERRUPTED = 1, 
 
 def main() -> None:
     """Run the command line, and leave with its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError):  # a stream that somebody replaced
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # what suppress() is for
+    _open_streams()
     try:
         from convo.cli.app import app
     except ModuleNotFoundError as error:
@@ -36,6 +36,21 @@ def main() -> None:
         sys.exit(_explain(error))
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+    except OSError as error:  # whatever was answered is stored: the screen or the pipe is what failed
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"error: the output could not be written: {error.strerror}\n")
+        sys.exit(EXIT_FAILURE)
+
+
+def _open_streams() -> None:
+    """Give each standard stream that was closed a place to go, and let none fail on a character."""
+    warnings.simplefilter("ignore")  # what they tell is for programmers; people are told by notes
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - open until the end
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # a stream that somebody replaced
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # what suppress() is for
 
 
 def _explain(error: ConvoError) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from convo.cli.conversations import AsJson, open_store
+from convo.cli.selection import Selection
 
 if TYPE_CHECKING:
     from convo.conversation import Conversation, Store, Unfinished
@@ -16,42 +19,51 @@ if TYPE_CHECKING:
 ARROW = "=>"
 REMEDY = "add --on-unfinished resume to ask again, or --on-unfinished discard to drop it"
 
+Text = Annotated[
+    str | None, typer.Argument(metavar="TEXT", help="The message; without it, what is piped in, else you type.")
+]
+Name = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Go on with the conversation of that name, or begin it.")
+]
+Id = Annotated[
+    str | None, typer.Option("--id", metavar="ID", help="Go on with that one: an id, its beginning, or a name.")
+]
+Latest = Annotated[bool, typer.Option("--continue", "-c", help="Go on with the latest active one.")]
+ModelName = Annotated[str | None, typer.Option("--model", "-m", metavar="MODEL", help="The model that answers.")]
+Context = Annotated[
+    str | None, typer.Option("--context", metavar="TEXT", help="What the model is told first; for a new conversation.")
+]
+Examples = Annotated[
+    list[str] | None,
+    typer.Option("--example", metavar=f"'INPUT {ARROW} OUTPUT'", help="How to answer; repeatable; for a new one."),
+]
+Temperature = Annotated[float | None, typer.Option(metavar="T", help="At least 0.")]
+Candidates = Annotated[int | None, typer.Option(metavar="N", help="How many replies to ask for, 1 to 8.")]
+TopP = Annotated[float | None, typer.Option(metavar="P", help="Within 0 and 1.")]
+TopK = Annotated[int | None, typer.Option(metavar="K", help="At least 1.")]
+TokenLimit = Annotated[
+    int | None, typer.Option(metavar="TOKENS", help="The longest prompt, instead of the model's limit.")
+]
+OnUnfinished = Annotated[
+    str, typer.Option(metavar="raise|resume|discard", help="What to do about a turn that has no answer yet.")
+]
+
 
 def chat(
     context: typer.Context,
-    text: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[TEXT]",
-            help="The message; without it, standard input when piped, else you type.",
-            show_default=False,
-        ),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Go on with the conversation of that name, or begin it.")
-    ] = None,
-    id: Annotated[
-        str | None, typer.Option("--id", metavar="ID", help="Go on with that one: an id, its beginning, or a name.")
-    ] = None,
-    latest: Annotated[bool, typer.Option("--continue", "-c", help="Go on with the latest active one.")] = False,
-    model: Annotated[str | None, typer.Option("--model", "-m", metavar="MODEL", help="The model that answers.")] = None,
-    prompt_context: Annotated[
-        str | None, typer.Option("--context", metavar="TEXT", help="What the model is told first; for a new one.")
-    ] = None,
-    example: Annotated[
-        list[str] | None,
-        typer.Option("--example", metavar=f"'INPUT {ARROW} OUTPUT'", help="How to answer; repeatable; for a new one."),
-    ] = None,
-    temperature: Annotated[float | None, typer.Option(metavar="T", help="At least 0.")] = None,
-    candidates: Annotated[int | None, typer.Option(metavar="N", help="How many replies to ask for, 1 to 8.")] = None,
-    top_p: Annotated[float | None, typer.Option(metavar="P", help="Within 0 and 1.")] = None,
-    top_k: Annotated[int | None, typer.Option(metavar="K", help="At least 1.")] = None,
-    input_token_limit: Annotated[
-        int | None, typer.Option(metavar="TOKENS", help="The longest prompt, instead of the model's limit.")
-    ] = None,
-    on_unfinished: Annotated[
-        str, typer.Option(metavar="raise|resume|discard", help="What to do about a turn that has no answer yet.")
-    ] = "raise",
+    text: Text = None,
+    name: Name = None,
+    id: Id = None,
+    latest: Latest = False,
+    model: ModelName = None,
+    prompt_context: Context = None,
+    example: Examples = None,
+    temperature: Temperature = None,
+    candidates: Candidates = None,
+    top_p: TopP = None,
+    top_k: TopK = None,
+    input_token_limit: TokenLimit = None,
+    on_unfinished: OnUnfinished = "raise",
     as_json: AsJson = False,
 ) -> None:
     """Send a message and print the answer.
@@ -59,27 +71,45 @@ def chat(
     Settings that are given for a conversation that is there already hold from now on; its context and its examples
     are fixed.
     """
-    settings: dict[str, Any] = {
-        "model": model,
-        "temperature": temperature,
-        "candidate_count": candidates,
-        "top_p": top_p,
-        "top_k": top_k,
-        "input_token_limit": input_token_limit,
-    }
-    fixed: dict[str, Any] = {"context": prompt_context, "examples": [_pair(each) for each in example or ()] or None}
-    if sum((name is not None, id is not None, latest)) > 1:
-        raise typer.BadParameter("give one of --name, --id and --continue")
+    settings = _given(model=model, temperature=temperature, candidate_count=candidates, top_p=top_p, top_k=top_k)
+    settings |= _given(input_token_limit=input_token_limit)
+    fixed = _given(context=prompt_context, examples=[_pair(each) for each in example or ()] or None)
+    selection = Selection(context.obj["owner"], name, id, latest, settings, fixed)
     if text is None and not sys.stdin.isatty():
         text = _piped()
-    with open_store(context) as store:
-        talk = _conversation(store, context.obj["owner"], name, id, latest, _given(settings), _given(fixed))
+    _check(text, on_unfinished, as_json=as_json)
+    with open_store(context) as store, _selected(store, selection) as talk:
         if text is None:
             from convo.cli.interactive import converse
 
             converse(talk)
         else:
-            answer(talk, text, on_unfinished=on_unfinished, as_json=as_json)  # type: ignore[arg-type]  # send() checks it
+            answer(talk, text, on_unfinished=on_unfinished, as_json=as_json)  # type: ignore[arg-type]  # was checked
+
+
+def _check(text: str | None, on_unfinished: str, *, as_json: bool) -> None:
+    """Refuse what cannot be sent, before anything is opened or stored."""
+    from typing import get_args
+
+    from convo import prepare
+    from convo.conversation import Unfinished
+
+    prepare.check_choice("on_unfinished", on_unfinished, get_args(Unfinished))
+    if text is not None:
+        prepare.question(text)
+    elif as_json or on_unfinished != "raise":
+        raise typer.BadParameter("--json and --on-unfinished need a TEXT: when you type there are /resume and /discard")
+
+
+@contextlib.contextmanager
+def _selected(store: Store, selection: Selection) -> Iterator[Conversation]:
+    """Yield the conversation that was asked for; a new one in which nothing was said is not kept."""
+    talk, is_new = selection.take(store)
+    try:
+        yield talk
+    finally:
+        if is_new and talk.refresh().record.turn_count == 0:
+            store.delete(talk.id, owner=talk.owner)
 
 
 def answer(talk: Conversation, text: str, *, on_unfinished: Unfinished = "raise", as_json: bool = False) -> None:
@@ -92,9 +122,16 @@ def answer(talk: Conversation, text: str, *, on_unfinished: Unfinished = "raise"
     except TurnUnfinished as error:
         raise error.with_remedy(REMEDY) from None
     except KeyboardInterrupt:
-        note(f"stopped; the message is kept, without an answer: next time, {REMEDY}")
+        kept = "the message is kept, without an answer: next time, " + REMEDY
+        note(f"stopped; {kept if is_unanswered(talk) else 'nothing was stored'}")
         raise
     show_reply(reply, as_json=as_json)
+
+
+def is_unanswered(talk: Conversation) -> bool:
+    """Return whether the last message has no answer yet."""
+    latest = talk.turns(last=1)
+    return bool(latest) and latest[0].chosen is None
 
 
 def show_reply(reply: Reply[Conversation], *, as_json: bool = False) -> None:
@@ -127,49 +164,7 @@ def _as_json(reply: Reply[Conversation]) -> dict[str, Any]:
     }
 
 
-def _conversation(
-    store: Store,
-    owner: str | None,
-    name: str | None,
-    id: str | None,
-    latest: bool,
-    settings: dict[str, Any],
-    fixed: dict[str, Any],
-) -> Conversation:
-    """Return the conversation that was asked for, with its settings, and say which one it is."""
-    from convo.cli.output import note
-    from convo.errors import NotFound
-
-    known = None
-    if id is not None:
-        known = store.get(id, owner=owner)
-    elif latest:
-        known = next(iter(store.list(owner=owner, limit=1)), None)
-        if known is None:
-            raise NotFound("there is no conversation to go on with: `convo chat TEXT` begins one")
-    elif name is not None:
-        known = store.find(name, owner=owner)
-    talk = _changed(known, settings, fixed) if known else store.create(name=name, owner=owner, **settings, **fixed)
-    note(f"conversation {talk.id}{f' {talk.name!r}' if talk.name else ''}, {talk.model}")
-    if talk.model == "offline/eliza":
-        note("(offline/eliza is a small rule-based program, not a language model: choose one with --model)")
-    return talk
-
-
-def _changed(talk: Conversation, settings: dict[str, Any], fixed: dict[str, Any]) -> Conversation:
-    """Apply settings to a conversation that is there already, and say so."""
-    from convo.cli.output import note
-    from convo.errors import InvalidInput
-
-    if fixed:
-        raise InvalidInput("a conversation's context and examples are fixed: begin another one, under another --name")
-    before = talk.version
-    if settings and talk.update(**settings).version != before:
-        note("from now on: " + ", ".join(f"{name}={value}" for name, value in settings.items()))
-    return talk
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
+def _given(**options: Any) -> dict[str, Any]:  # noqa: ANN401 - options of several types
     return {name: value for name, value in options.items() if value is not None}
 
 

@@ -37,23 +37,24 @@ def list_conversations(
 
     with open_store(context) as store:
         talks = store.list(owner=context.obj["owner"], limit=limit)
-        begin = store.first_texts(talks)
-    if as_json:
-        say_json([plain(talk.record) for talk in talks])
-    elif not talks:
-        note("there are no conversations yet: `convo chat` begins one")
-    elif sys.stdout.isatty():
-        for line in _table(talks, begin, shutil.get_terminal_size().columns):
-            say(line)
-    else:
-        for talk in talks:
-            fields = (talk.id, talk.name, talk.record.turn_count, plain(talk.updated_at), talk.model, talk.title)
-            print("\t".join("" if each is None else str(each).replace("\t", " ") for each in fields))
+        if as_json:
+            say_json([plain(talk.record) for talk in talks])
+        elif not talks:
+            note("there are no conversations yet: `convo chat` begins one")
+        elif sys.stdout.isatty():
+            for line in _table(talks, store.first_texts(talks), shutil.get_terminal_size().columns):
+                say(line)
+        else:
+            for talk in talks:
+                fields = (talk.id, talk.name, talk.record.turn_count, plain(talk.updated_at), talk.model, talk.title)
+                print("\t".join("" if each is None else str(each).replace("\t", " ") for each in fields))
 
 
 def _table(talks: Sequence[Conversation], begin: dict[str, str], width: int) -> list[str]:
     """Return a line a conversation: id, name, turns, age, and what it is about in what room is left."""
-    from convo.cli.output import age, cut
+    from rich.cells import cell_len
+
+    from convo.cli.output import age, cut, padded
 
     now = datetime.now(UTC)
     rows = [
@@ -67,10 +68,10 @@ def _table(talks: Sequence[Conversation], begin: dict[str, str], width: int) -> 
         for talk in talks
     ]
     head = ("ID", "NAME", "TURNS", "AGO", "ABOUT")
-    sizes = [max(len(row[place]) for row in (head, *rows)) for place in range(4)]
+    sizes = [max(cell_len(row[place]) for row in (head, *rows)) for place in range(4)]
     room = max(width - sum(sizes) - 2 * len(sizes), 10)
     return [
-        "  ".join([*(text.ljust(size) for text, size in zip(row, sizes, strict=False)), cut(row[4], room)]).rstrip()
+        "  ".join([*(padded(text, size) for text, size in zip(row, sizes, strict=False)), cut(row[4], room)]).rstrip()
         for row in (head, *rows)
     ]
 
@@ -94,11 +95,11 @@ def show(
             examples = talk.examples()
             say_json({"conversation": talk.record, "examples": examples, "messages": shown, "turns": turns})
             return
-        opening = talk.messages()[0].content if last is None and talk.record.first_position == 0 else None
+        opening = talk.turn(0).reply if last is None and talk.record.first_position == 0 else None
         for line in _heading(talk):
             say(line)
         if opening is not None:
-            say(f"\n[0] {talk.record.authors[1]}\n{opening}")
+            say(f"\n[0] {opening.author}\n{opening.content or '[erased]'}")
         for each in turns:
             say(_as_text(each))
 
@@ -137,8 +138,8 @@ def delete(
     from convo.cli.output import note
 
     with open_store(context) as store:
-        talks = [store.get(reference, owner=context.obj["owner"]) for reference in references]
-        for talk in talks:
+        found = [store.get(reference, owner=context.obj["owner"]) for reference in references]
+        for talk in {each.id: each for each in found}.values():
             named = f"{talk.id}{f' ({talk.name})' if talk.name else ''}, {talk.record.turn_count} turns"
             if not (yes or _confirmed(named)):
                 note(f"kept {named}")

@@ -5,10 +5,11 @@ The editor's history is the conversation's own: nothing that was typed is kept a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from convo.cli.chat import show_reply
+from convo.cli.chat import is_unanswered, show_reply
 from convo.cli.output import cut, note, say
 from convo.errors import ConvoError, TurnUnfinished
 from convo.text import inert
@@ -60,25 +61,25 @@ def _handle(talk: Conversation, line: str) -> bool:
     commands: dict[str, Callable[[], object]] = {
         "/resume": lambda: show_reply(talk.resume()),
         "/discard": lambda: note(f"dropped: {cut(talk.discard() or '', 60)}"),
-        "/show": lambda: _tell(talk, None),
+        "/show": lambda: _tell(talk, None, say),
         "/help": lambda: say(HELP),
     }
     if word in commands:
-        _attempt(commands[word])
+        _attempt(talk, commands[word])
     elif word.startswith("/") and not word.startswith("//"):
         note(f"there is no command {word.split()[0]}: /help shows those there are; // sends a text that begins with /")
     else:
         text = line.replace("//", "/", 1) if word.startswith("//") else line
-        _attempt(lambda: show_reply(talk.send(text)))
+        _attempt(talk, lambda: show_reply(talk.send(text)))
     return True
 
 
-def _attempt(action: Callable[[], object]) -> None:
+def _attempt(talk: Conversation, action: Callable[[], object]) -> None:
     """Run an action; what goes wrong is told, and the conversation goes on."""
     try:
         action()
     except KeyboardInterrupt:
-        note(f"stopped; {UNANSWERED}")
+        note(f"stopped; {UNANSWERED}" if is_unanswered(talk) else "stopped")
     except TurnUnfinished:
         note(UNANSWERED)
     except ConvoError as error:
@@ -89,22 +90,24 @@ def _session(talk: Conversation) -> PromptSession[str]:
     from prompt_toolkit import PromptSession
     from prompt_toolkit.history import InMemoryHistory
     from prompt_toolkit.key_binding import KeyBindings
+    from prompt_toolkit.output import create_output
 
     keys = KeyBindings()
     keys.add("escape", "enter")(lambda event: event.current_buffer.insert_text("\n"))
     said = [each.content for each in talk.messages(2 * HISTORY) if each.side == USER and each.content]
-    return PromptSession(history=InMemoryHistory(said), key_bindings=keys)
+    # Answers alone go into a pipe; what is typed is shown on the terminal.
+    output = None if sys.stdout.isatty() else create_output(stdout=sys.stderr)
+    return PromptSession(history=InMemoryHistory(said), key_bindings=keys, output=output)
 
 
 def _recall(talk: Conversation) -> None:
     """Show how a conversation that goes on has ended."""
-    _tell(talk, SHOWN)
-    latest = talk.turns(last=1)
-    if latest and latest[0].chosen is None:
+    _tell(talk, SHOWN, note)
+    if is_unanswered(talk):
         note(UNANSWERED)
 
 
-def _tell(talk: Conversation, last: int | None) -> None:
+def _tell(talk: Conversation, last: int | None, tell: Callable[[str], None]) -> None:
     for message in talk.messages(last):
         mark = "> " if message.side == USER else ""
-        say(f"{mark}{'[erased]' if message.content is None else inert(message.content)}")
+        tell(f"{mark}{'[erased]' if message.content is None else inert(message.content)}")

@@ -23,8 +23,8 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Print something about the answer, for a person, on one line."""
-    _print(" ".join(text.splitlines()), sys.stderr)
+    """Print something about the answer, for a person."""
+    _print(text, sys.stderr)
 
 
 def _print(text: str, stream: TextIO) -> None:
@@ -34,7 +34,7 @@ def _print(text: str, stream: TextIO) -> None:
 def say_json(value: object) -> None:
     """Print a value as JSON; what is not ASCII stays readable, what could act on a terminal is escaped."""
     text = json.dumps(plain(value), indent=2, ensure_ascii=False)
-    print("".join(each if each.isprintable() or each == "\n" else f"\\u{ord(each):04x}" for each in text))
+    print("".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text))
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - any of convo's values
@@ -61,9 +61,18 @@ def age(at: datetime, now: datetime) -> str:
 
 
 def cut(text: str, width: int) -> str:
-    """Return the beginning of a text on one line, at most `width` characters, with an ellipsis where it was cut."""
-    line = " ".join(text.split())
-    return line if len(line) <= width else line[: max(width - 1, 0)] + "…"
+    """Return the beginning of a text on one inert line of at most `width` columns, an ellipsis where it was cut."""
+    from rich.cells import cell_len, set_cell_size
+
+    line = inert(" ".join(text.split()))
+    return line if cell_len(line) <= width else set_cell_size(line, max(width - 1, 0)).rstrip() + "…"
+
+
+def padded(text: str, width: int) -> str:
+    """Return a text with spaces after it, `width` columns wide; Chinese characters take two."""
+    from rich.cells import cell_len
+
+    return text + " " * (width - cell_len(text))
 
 
 def dropped(prompt: Fit | PromptRecord | None) -> str | None:

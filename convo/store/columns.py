@@ -17,6 +17,8 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeEngine
 
+from convo.errors import StoredDataError
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 EpochMs = BigInteger().with_variant(Integer(), "sqlite")
@@ -84,7 +86,12 @@ class Json(TypeDecorator[Mapping[str, Any]]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Mapping[str, Any] | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Turn the text back into the object."""
-        return None if value is None else json.loads(value)
+        if value is None:
+            return None
+        try:
+            return json.loads(value)  # type: ignore[no-any-return]  # an object, as written above
+        except ValueError:
+            raise StoredDataError("a stored JSON text cannot be read: restore the store from a backup") from None
 
 
 class database_now_ms(FunctionElement[int]):  # noqa: N801 - a function in SQL, written as one

@@ -6,7 +6,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -21,7 +21,7 @@ from convo.store.ledger import Ledger, new_salt, utc_now
 from convo.store.rows import CONVERSATIONS, EXAMPLES, MESSAGES, TURNS
 from convo.text import clean_text
 from convo.tokens import ESTIMATE_VERSION
-from convo.types import DONE, MODEL, USER, ConversationRecord, Example, Message, Parameters
+from convo.types import DONE, MINIMAL, MODEL, USER, ConversationRecord, Example, Message, Parameters
 
 MIN_PREFIX = 4
 """The shortest id prefix that is looked up, in hexadecimal digits."""
@@ -35,60 +35,63 @@ _PREFIX = re.compile(r"[0-9a-f-]+", re.IGNORECASE)
 _LABELS = ("owner", "name", "metadata")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewConversation:
+    """What a conversation is created with; texts are cleaned and counted already, as convo.prepare does."""
+
+    model: str
+    context: Message | None = None
+    examples: Sequence[Example] = ()
+    """Oldest first."""
+    owner: str = ""
+    name: str | None = None
+    title: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    opening: Message | None = None
+    """By the model."""
+    history: Sequence[Message] = ()
+    """Whole turns, oldest first, the user's message before the model's."""
+    authors: tuple[str, str] = ("0", "1")
+    parameters: Parameters = Parameters()
+    input_token_limit: int | None = None
+    trim: str = MINIMAL
+
+    def record(self, id: str, at: datetime, context_salt: bytes) -> ConversationRecord:
+        """Return the conversation's row as it begins, before its first event."""
+        same = ("model", "owner", "name", "title", "metadata", "authors", "parameters", "input_token_limit", "trim")
+        return ConversationRecord(
+            **{name: getattr(self, name) for name in same},
+            id=id,
+            context=self.context.content if self.context else None,
+            context_tokens=self.context.tokens if self.context else 0,
+            context_salt=context_salt if self.context else None,
+            first_position=0 if self.opening else 1,
+            turn_count=len(self.history) // 2,
+            fence=1 if self.opening or self.history else 0,
+            version=0,
+            journal_head=journal.GENESIS,
+            created_at=at,
+            updated_at=at,
+        )
+
+
 class Conversations(Ledger):
     """Everything about a conversation but its turns."""
 
-    def create(
-        self,
-        *,
-        model: str,
-        context: Message | None = None,
-        examples: Sequence[Example] = (),
-        owner: str = "",
-        name: str | None = None,
-        title: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        opening: Message | None = None,
-        history: Sequence[Message] = (),
-        authors: tuple[str, str] = ("0", "1"),
-        parameters: Parameters = Parameters(),
-        input_token_limit: int | None = None,
-        trim: str = "minimal",
-    ) -> ConversationRecord:
-        """Store a new conversation; `history` is whole turns, oldest first, the user's message before the model's.
+    def create(self, new: NewConversation) -> ConversationRecord:
+        """Store a new conversation.
 
         Raises:
             NameTaken: the owner has a conversation of that name; nothing was stored.
         """
         at = utc_now()
         salts = {"context": new_salt(), "title": new_salt(), "label": new_salt()}
-        record = ConversationRecord(
-            id=str(uuid_utils.compat.uuid7()),
-            owner=owner,
-            name=name,
-            title=title,
-            metadata=dict(metadata or {}),
-            model=model,
-            context=context.content if context else None,
-            context_tokens=context.tokens if context else 0,
-            parameters=parameters,
-            authors=authors,
-            input_token_limit=input_token_limit,
-            trim=trim,
-            first_position=0 if opening else 1,
-            turn_count=len(history) // 2,
-            fence=1 if opening or history else 0,
-            version=0,
-            journal_head=journal.GENESIS,
-            created_at=at,
-            updated_at=at,
-            context_salt=salts["context"] if context else None,
-        )
+        record = new.record(str(uuid_utils.compat.uuid7()), at, salts["context"])
         self._insert_conversation(record, salts)
-        examples = self._insert_examples(record, examples)
-        opening = replace(opening, salt=new_salt()) if opening else None
+        examples = self._insert_examples(record, new.examples)
+        opening = replace(new.opening, salt=new_salt()) if new.opening else None
         record = self._append(record, "create", _created(record, salts, examples, opening), at)
-        return self._insert_history(record, opening, [replace(each, salt=new_salt()) for each in history], at)
+        return self._insert_history(record, opening, [replace(each, salt=new_salt()) for each in new.history], at)
 
     def find(self, reference: str, owner: str = "") -> ConversationRecord:
         """Return the owner's conversation of that id, that name, or that unique beginning of an id.

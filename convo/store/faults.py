@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from sqlalchemy.exc import DataError, DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 
 from convo.errors import (
     StoreBusy,
@@ -82,10 +82,14 @@ def _told(error: DBAPIError) -> tuple[type[StoreError], str]:
     cause = error.orig
     if isinstance(cause, sqlite3.Error):
         code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+        if code == 0 and isinstance(cause, sqlite3.OperationalError):  # Python's own: SQLite had no complaint
+            return StoredDataError, "a stored text is not UTF-8: restore the store from a backup"
         return _SQLITE.get(code, (StoreError, f"SQLite failed with code {code}"))
     state = _sqlstate(cause)
     if state is None and isinstance(error, DataError):  # it was not even sent
         return StoreError, "the database cannot hold a value that was given"
+    if state is None and not isinstance(error, OperationalError | InterfaceError):
+        return StoreError, "the database's driver refused a statement"
     if state is None:  # no answer from the server at all
         return StoreUnavailable, "the database cannot be reached: check the URL, and that the server runs"
     known = _POSTGRES.get(state) or _POSTGRES_CLASSES.get(state[:2])

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from sqlalchemy import Row, Table
 
+from convo.errors import StoredDataError
 from convo.store.tables import ConversationRow, EventRow, ExampleRow, MessageRow, TurnRow
 from convo.types import (
     DONE,
@@ -72,7 +73,7 @@ def conversation(row: AnyRow) -> ConversationRecord:
         model=of["model"],
         context=of["context"],
         context_tokens=of["context_tokens"],
-        parameters=Parameters(**of["parameters"]),
+        parameters=_parameters(of["parameters"], of["id"]),
         authors=(of["user_author"], of["model_author"]),
         input_token_limit=of["input_token_limit"],
         trim=of["trim"],
@@ -127,7 +128,7 @@ def turn(row: AnyRow, messages: Iterable[Message]) -> Turn:
         chosen=of["chosen"],
         model=of["model"],
         served_by=of["served_by"],
-        parameters=Parameters(**(of["parameters"] or {})),
+        parameters=_parameters(of["parameters"] or {}, of["conversation_id"]),
         prompt=_prompt(of),
         usage=None if counted == (None, None) else Usage(*counted),
         latency_ms=of["latency_ms"],
@@ -136,6 +137,14 @@ def turn(row: AnyRow, messages: Iterable[Message]) -> Turn:
         created_at=of["created_at"],
         finished_at=of["finished_at"],
     )
+
+
+def _parameters(stored: Mapping[str, Any], id: str) -> Parameters:
+    try:
+        return Parameters(**stored)
+    except TypeError:
+        names = ", ".join(map(str, stored))
+        raise StoredDataError(f"conversation {id} has parameters that this release cannot read: {names}") from None
 
 
 def _candidate(message: Message) -> Candidate:

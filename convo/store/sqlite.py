@@ -1,8 +1,7 @@
 """SQLite opened right: what each connection is told, who may read the file, and one writer at a time.
 
-`open()` is never called on the
-database file of a running store: closing that handle would drop SQLite's own locks on it (POSIX advisory locks;
-https://sqlite.org/howtocorrupt.html, section 2.2).
+`open()` is never called on the database file of a running store: closing that handle would drop SQLite's own locks
+on it (POSIX advisory locks; https://sqlite.org/howtocorrupt.html, section 2.2).
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import URL, Connection, Engine, ExceptionContext, StaticPool, create_engine, event
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, QueuePool, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from convo.errors import StoreBusy, StoreReadOnly, StoreUnavailable
+from convo.errors import InvalidInput, StoreBusy, StoreReadOnly, StoreUnavailable
 
 if sys.platform != "win32":  # there, SQLite's own locking must do
     import fcntl
@@ -58,11 +57,15 @@ def make_engine(url: URL) -> Engine:
     Raises:
         StoreUnavailable: the path is a folder, or the file cannot be created.
     """
+    if url.query and "uri" not in url.query:
+        raise InvalidInput("SQLite's own options need a file URI: sqlite:///file:chats.db?mode=ro&uri=true")
     arguments: dict[str, Any] = {"isolation_level": None, "timeout": BUSY_S}  # the driver must not begin by itself
     file = file_of(url)
     if file is None:
+        # One connection is the database: it is handed from hand to hand, and never shared or thrown away.
         arguments["check_same_thread"] = False
-        return create_engine(url, connect_args=arguments, poolclass=StaticPool, hide_parameters=True)
+        one = {"pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_S}
+        return create_engine(url, connect_args=arguments, poolclass=QueuePool, hide_parameters=True, **one)
     engine = create_engine(url, connect_args=arguments, hide_parameters=True)  # which refuses a URL that is none
     if url.query.get("mode", "rwc") == "rwc":
         _create_file(file)
@@ -104,8 +107,8 @@ def _set_up(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
-    mode = _switch_to_wal(cursor)
-    if mode not in ("wal", "memory"):
+    mode = _switch_to_wal(cursor) if _is_ours(cursor) else "another application's"
+    if mode not in ("wal", "memory", "another application's"):
         raise StoreReadOnly(f"the store cannot be written: SQLite left its journal in {mode!r} mode instead of WAL")
     cursor.execute("PRAGMA synchronous = FULL")  # NORMAL may lose acknowledged turns when the power fails
     cursor.execute("PRAGMA fullfsync = 1")  # macOS: fsync alone does not reach the disk there
@@ -115,6 +118,12 @@ def _set_up(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None
         raise StoreUnavailable("this SQLite was built without foreign keys, which convo relies on: use another build")
     cursor.close()
     record.info[_IS_SET_UP] = True
+
+
+def _is_ours(cursor: sqlite3.Cursor) -> bool:
+    """Return whether the file is new or holds convo's tables: looking at another one must not change it."""
+    tables = {name for (name,) in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return not tables or any(name.startswith("convo_") for name in tables)
 
 
 def _switch_to_wal(cursor: sqlite3.Cursor) -> str:

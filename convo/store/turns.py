@@ -15,7 +15,7 @@ from convo.errors import CandidateNotFound, TurnNotFound
 from convo.store import rows
 from convo.store.columns import database_now_ms
 from convo.store.conversations import commitment, message_columns
-from convo.store.ledger import Ledger, new_salt, utc_now
+from convo.store.ledger import BATCH, Ledger, new_salt, utc_now
 from convo.store.rows import MESSAGES, TURNS, LatestTurn
 from convo.types import (
     DONE,
@@ -149,8 +149,12 @@ class Turns(Ledger):
         """Return the first FIRST_TEXT characters of each conversation's first user message, by id."""
         beginning = func.substr(MESSAGES.c.content, 1, FIRST_TEXT).label("beginning")
         first = (MESSAGES.c.turn == 1, MESSAGES.c.side == USER, MESSAGES.c.content.is_not(None))
-        wanted = select(MESSAGES.c.conversation_id, beginning).where(MESSAGES.c.conversation_id.in_(ids), *first)
-        return {row.conversation_id: row.beginning for row in self._execute(wanted)}
+        found: dict[str, str] = {}
+        for place in range(0, len(ids), BATCH):
+            some = MESSAGES.c.conversation_id.in_(ids[place : place + BATCH])
+            rows_of_some = self._execute(select(MESSAGES.c.conversation_id, beginning).where(some, *first))
+            found |= {row.conversation_id: row.beginning for row in rows_of_some}
+        return found
 
     def turns(self, record: ConversationRecord, last: int | None = None) -> list[Turn]:
         """Return the turns from 1, oldest first: the newest `last`, or all."""
@@ -222,19 +226,12 @@ class Turns(Ledger):
         body |= {"candidates": self._insert_candidates(record, attempt.turn, settled.chosen, answer.candidates, at)}
         return Stored(self._append(record, "finish", body | _answer_body(answer), at), settled.chosen)
 
-    def fail_turn(
-        self, record: ConversationRecord, attempt: Attempt, error: str, partial: Sequence[Candidate] = ()
-    ) -> ConversationRecord | None:
-        """Leave a turn unanswered for `error`, a type's name; None when the fence is another's.
-
-        `partial` text is kept as candidates that nobody chose, and so never stands in a prompt.
-        """
+    def fail_turn(self, record: ConversationRecord, attempt: Attempt, error: str) -> ConversationRecord | None:
+        """Leave a turn unanswered for `error`, a type's name; None when the fence is another's."""
         at = utc_now()
         if self._close(record, attempt, state=FAILED, error=error, finished_at=at) is None:
             return None
-        body: dict[str, Any] = {"turn": attempt.turn, "fence": attempt.fence, "error": error}
-        if partial:
-            body["candidates"] = self._add_candidates(record, attempt.turn, partial, at)
+        body = {"turn": attempt.turn, "fence": attempt.fence, "error": error}
         return self._append(record, "fail", body, at)
 
     def keep_late(self, record: ConversationRecord, attempt: Attempt, answer: Answer) -> ConversationRecord:
