@@ -66,7 +66,7 @@ def test_a_message_is_counted_anew():
     "shape", [None, 5, 1.5, True, b"hi", ["hi"], ("hi",), object(), {"content": None}, {"author": "me"}, {}]
 )
 def test_what_has_no_text_is_no_message(shape: Any):
-    failure(lambda: options.message(shape), TypeError)
+    assert failure(lambda: options.message(shape), TypeError)
 
 
 @pytest.mark.parametrize("author", [0, 5, False, b"me", ["me"]])
@@ -76,7 +76,7 @@ def test_an_author_that_is_no_string_is_refused(author: Any):
 
 
 def test_an_erased_message_cannot_be_said_again():
-    failure(lambda: options.message(Message("me", None)), TypeError)
+    assert failure(lambda: options.message(Message("me", None)), TypeError)
 
 
 def test_an_unknown_key_of_a_message_is_named():
@@ -93,7 +93,7 @@ def test_a_text_that_cannot_be_stored_or_sent_is_refused_and_placed(text: str):
 
 @pytest.mark.parametrize("author", ["a\0", "\udfff"])
 def test_an_author_that_cannot_be_stored_is_refused(author: str):
-    failure(lambda: options.message(by(author, "hi")), InvalidText)
+    assert failure(lambda: options.message(by(author, "hi")), InvalidText)
 
 
 # ---- several messages (1.2)
@@ -148,7 +148,7 @@ def test_two_names_on_one_side_are_an_author_error(shape: Any):
 
 @pytest.mark.parametrize("shape", [5, True, object(), ["a", ["b"]], ["a", None], ["a", 5], b"ab"])
 def test_what_is_no_series_of_messages_is_a_type_error(shape: Any):
-    failure(lambda: options.messages(shape), TypeError)
+    assert failure(lambda: options.messages(shape), TypeError)
 
 
 # ---- authors, and a history
@@ -170,7 +170,7 @@ def test_authors_must_be_two_different_names(shape: Any):
 
 @pytest.mark.parametrize("shape", [None, 5, [1, 2], [["me"], ["you"]], ["me", None]])
 def test_authors_must_be_strings(shape: Any):
-    failure(lambda: options.authors(shape), TypeError)
+    assert failure(lambda: options.authors(shape), TypeError)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_an_odd_history_is_refused_with_the_remedy(shape: Any):
     ],
 )
 def test_a_stranger_in_a_history_is_an_author_error(shape: Any):
-    failure(lambda: options.history(shape, ("me", "bot")), AuthorError)
+    assert failure(lambda: options.history(shape, ("me", "bot")), AuthorError)
 
 
 def test_no_history_is_an_empty_one():
@@ -277,7 +277,7 @@ def test_an_example_is_counted_anew_and_without_salts():
     ],
 )
 def test_what_is_no_example_is_refused(shape: Any, kind: type[Exception]):
-    failure(lambda: options.examples(shape), kind)
+    assert failure(lambda: options.examples(shape), kind)
 
 
 # ---- what the caller holds

@@ -30,6 +30,7 @@ def upgrade() -> None:
     """Create the tables."""
     _create_conversations()
     _create_turns()
+    _index_request_keys()
     _create_messages()
     _create_examples()
     _create_events()
@@ -120,6 +121,9 @@ def _create_turns() -> None:
         *_turn_checks(),
         **NARROW,
     )
+
+
+def _index_request_keys() -> None:
     op.create_index(
         "ix_convo_turns_conversation_id_request_key",
         "convo_turns",
