@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +51,20 @@ def leave(child: pexpect.spawn) -> None:
 def terminal(*arguments: str) -> pexpect.spawn:
     """Start a Python program in a terminal of its own."""
     plain = os.environ | {"TERM": "dumb"}  # no escape sequences of the line editor's own
-    return pexpect.spawn(sys.executable, [*arguments], encoding="utf-8", timeout=15, dimensions=(40, 100), env=plain)
+    return pexpect.spawn(
+        sys.executable,
+        [*arguments],
+        dimensions=(40, 100),
+        encoding="utf-8",
+        env=plain,
+        preexec_fn=_hear_ctrl_c,
+        timeout=60,
+    )
+
+
+def _hear_ctrl_c() -> None:
+    """A program that a shell runs in the background is born deaf to Ctrl-C, and so are the ones that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
