@@ -7,14 +7,14 @@ import shutil
 import tempfile
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
 import psycopg
 import pytest
-from sqlalchemy import Engine, event, make_url
+from sqlalchemy import make_url
 
 import convo
 from convo.store.database import Database
@@ -136,37 +136,3 @@ def upgrade(url: str) -> None:
     database = Database(url)
     database.upgrade()
     database.close()
-
-
-class Statements(list[str]):
-    """The statements that a piece of code executed, with what it fetched and committed."""
-
-    rows = 0
-    commits = 0
-
-
-@pytest.fixture
-def counted() -> Callable[[Engine], contextmanager]:
-    """Return a context manager that counts what an engine executes, commits and fetches."""
-    return count
-
-
-@contextmanager
-def count(engine: Engine) -> Iterator[Statements]:
-    """Record the statements that `engine` executes, the rows they return and the commits."""
-    seen = Statements()
-
-    def execute(connection, cursor, statement, parameters, context, executemany):
-        if not statement.startswith(("BEGIN", "PRAGMA")):
-            seen.append(statement)
-
-    def commit(connection):
-        seen.commits += 1
-
-    event.listen(engine, "before_cursor_execute", execute)
-    event.listen(engine, "commit", commit)
-    try:
-        yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", execute)
-        event.remove(engine, "commit", commit)
