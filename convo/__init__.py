@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from convo.clients.base import ChatReply as ChatReply
     from convo.clients.base import ChatRequest as ChatRequest
     from convo.conversation import Conversation as Conversation
-    from convo.conversation import Store as Store
     from convo.discuss import ChatResponse as ChatResponse
     from convo.discuss import chat as chat
     from convo.errors import AmbiguousId as AmbiguousId
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from convo.errors import BadModelResponse as BadModelResponse
     from convo.errors import CandidateNotFound as CandidateNotFound
     from convo.errors import ChoiceClosed as ChoiceClosed
+    from convo.errors import CommitUnknown as CommitUnknown
     from convo.errors import ConversationNotFound as ConversationNotFound
     from convo.errors import ConvoError as ConvoError
     from convo.errors import IdempotencyConflict as IdempotencyConflict
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from convo.models import list_models as list_models
     from convo.store.conversations import NewConversation as NewConversation
     from convo.store.repository import ConversationRepository as ConversationRepository
+    from convo.stores import Store as Store
     from convo.types import Candidate as Candidate
     from convo.types import ConversationRecord as ConversationRecord
     from convo.types import Event as Event
@@ -79,16 +80,14 @@ _HOMES = {
         "ChatReply",
         "ChatRequest",
     ),
-    "convo.conversation": (
-        "Conversation",
-        "Store",
-    ),
+    "convo.conversation": ("Conversation",),
     "convo.errors": (
         "AmbiguousId",
         "AuthorError",
         "BadModelResponse",
         "CandidateNotFound",
         "ChoiceClosed",
+        "CommitUnknown",
         "ConversationNotFound",
         "ConvoError",
         "IdempotencyConflict",
@@ -125,6 +124,7 @@ _HOMES = {
     ),
     "convo.store.conversations": ("NewConversation",),
     "convo.store.repository": ("ConversationRepository",),
+    "convo.stores": ("Store",),
     "convo.types": (
         "Candidate",
         "ConversationRecord",

@@ -1,4 +1,4 @@
-"""Conversations as their users hold them: thin shells that wait, around `turn`, which decides.
+"""Conversations as their users hold them: a thin shell that waits, around `turn`, which decides.
 
 Nothing is held between two calls, and no transaction while a model answers. A Conversation is a view of what is
 stored: it may be used from several threads, beside others of the same conversation in other processes.
@@ -6,25 +6,20 @@ stored: it may be used from several threads, beside others of the same conversat
 
 from __future__ import annotations
 
-import contextlib
 import time
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, get_args
-
-from sqlalchemy import URL, Engine
+from typing import Any, Literal, Protocol, Self, TypeVar, Unpack, get_args
 
 from convo import options, prepare, turn
 from convo.call import DEADLINE_S, call
 from convo.clients.base import ChatClient
-from convo.errors import ConvoError, NameTaken, NoOpenTurn, TurnUnfinished
+from convo.errors import ConvoError, NoOpenTurn, StoreError, TurnUnfinished
 from convo.facts import ConversationFacts, Reply, reply_of_answer, reply_of_turn
 from convo.models import Service, resolve
-from convo.options import CreateOptions, ParameterOptions
+from convo.options import ParameterOptions
 from convo.prepare import KEEP, Keep
-from convo.store.database import Database, default_url
+from convo.store.database import Database
 from convo.store.repository import ConversationRepository
 from convo.turn import Ask, Begun, ModelChanged, Question
 from convo.types import ConversationRecord, Event, Example, Fit, Message, Parameters, Turn
@@ -35,124 +30,21 @@ Unfinished = Literal["raise", "resume", "discard"]
 """What send() does about a turn that was left without an answer."""
 
 
-Conversations = list["Conversation"]
+FAILING_S = 2.0
+"""How long a caller whose turn failed waits for that to be stored."""
 
 
-class Store:
-    """A database of conversations. Safe to share between threads; close it, or use it in a `with`."""
+class Opened(Protocol):
+    """What a conversation needs of its store."""
 
-    def __init__(self, target: str | URL | Engine | None = None, *, client: ChatClient | None = None) -> None:
-        """Open the store at `target`: sqlite:///path, sqlite:// (in memory), postgresql://…, or an Engine.
-
-        Without one, CONVO_DATABASE_URL or the user's own store. A new SQLite file gets its tables at once. A given
-        `client` answers for every model; without one, the model's name tells who does.
-
-        Raises:
-            SchemaOutOfDate: the store is of another release, or a PostgreSQL database has no tables yet.
-            StoreError: it cannot be opened.
-        """
-        self.database = Database(default_url() if target is None else target)
-        self.client = client
-        self.nonce = uuid.uuid4().hex
-        try:
-            self.database.check_schema()
-        except BaseException:
-            self.database.close()
-            raise
-
-    def __repr__(self) -> str:
-        return f"<Store {self.database.where}>"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the database's connections, unless they are an Engine's that was passed in."""
-        self.database.close()
-
-    @property
-    def engine(self) -> Engine:
-        """The engine, which follows convo's rules: for a ConversationRepository in a transaction of one's own."""
-        return self.database.engine
-
-    def create(
-        self, *, name: str | None = None, owner: str | None = None, **settings: Unpack[CreateOptions]
-    ) -> Conversation:
-        """Store a new conversation; CreateOptions has the settings, none of which is needed.
-
-        Raises:
-            NameTaken: the owner has a conversation of that name.
-            InvalidInput, AuthorError, ModelNotFound: what was given cannot be used; nothing was stored.
-            ValueError: the history ends with the user's message.
-        """
-        wanted = prepare.creation(name, owner, settings)
-        resolve(wanted.model, self.client)
-        return Conversation(self, self.database.write(lambda repository: repository.create(wanted)))
-
-    def get(self, reference: str, *, owner: str | None = None) -> Conversation:
-        """Return the owner's conversation of that id, that name, or that unique beginning of an id (4 digits or more).
-
-        Raises:
-            ConversationNotFound: there is none, or it is another owner's.
-            AmbiguousId: several ids begin so.
-        """
-        whose = prepare.owner_of(owner)
-        return Conversation(self, self.database.read(lambda repository: repository.find(reference, whose)))
-
-    def find(self, name: str, *, owner: str | None = None) -> Conversation | None:
-        """Return the owner's conversation of exactly that name; None when there is none."""
-        wanted, whose = prepare.conversation_name(name), prepare.owner_of(owner)
-        found = self.database.read(lambda repository: repository.find_name(wanted, whose))
-        return None if found is None else Conversation(self, found)
-
-    def get_or_create(self, name: str, *, owner: str | None = None, **settings: Unpack[CreateOptions]) -> Conversation:
-        """Return the owner's conversation of that name; created with `settings`, as by create(), if there is none.
-
-        However many callers race, there is one row.
-        """
-        while (found := self.find(name, owner=owner)) is None:
-            with contextlib.suppress(NameTaken):  # another caller was faster
-                return self.create(name=name, owner=owner, **settings)
-        return found
-
-    def list(self, *, owner: str | None = None, limit: int = 50, after: Conversation | None = None) -> Conversations:
-        """Return at most `limit` of the owner's conversations, the latest active first.
-
-        `after` is the last one of the page before.
-        """
-        whose, limit = prepare.owner_of(owner), prepare.positive(limit, "limit")
-        seen = after.record if after else None
-        found = self.database.read(lambda repository: repository.list(whose, limit=limit, after=seen))
-        return [Conversation(self, each) for each in found]
-
-    def first_texts(self, conversations: Sequence[Conversation]) -> dict[str, str]:
-        """Return the beginning of each conversation's first message, by id; for lists of conversations."""
-        ids = [each.id for each in conversations]
-        return self.database.read(lambda repository: repository.first_texts(ids))
-
-    def delete(self, reference: str, *, owner: str | None = None) -> None:
-        """Delete the conversation of that id, name or id prefix, with its journal.
-
-        Raises:
-            ConversationNotFound, AmbiguousId: as get().
-        """
-        whose = prepare.owner_of(owner)
-
-        def work(repository: ConversationRepository) -> None:
-            repository.delete(repository.lock(repository.find(reference, whose).id, whose))
-
-        self.database.write(work)
+    database: Database
+    client: ChatClient | None
 
 
 class Conversation(ConversationFacts):
     """A stored conversation; made by Store.create(), get(), get_or_create() and list()."""
 
-    def __init__(self, store: Store, record: ConversationRecord) -> None:
+    def __init__(self, store: Opened, record: ConversationRecord) -> None:
         super().__init__(record)
         self._store = store
 
@@ -227,15 +119,7 @@ class Conversation(ConversationFacts):
         """
         question = prepare.question(text, request_key, expected_version)
         prepare.check_choice("on_unfinished", on_unfinished, get_args(Unfinished))
-
-        def work(ask: Ask) -> Begun | tuple[ConversationRecord, Turn]:
-            return self._begin(question, ask, on_unfinished)
-
-        service, begun = self._with_model(model, options.parameters(parameters), deadline_s, work)
-        if isinstance(begun, Begun):
-            return self._answer(service.client, begun, deadline_s)
-        self._record, answered = begun
-        return reply_of_turn(answered, self)
+        return self._take(model, parameters, deadline_s, lambda ask: self._begin(question, ask, on_unfinished))
 
     def resume(
         self, *, deadline_s: float = DEADLINE_S, model: str | None = None, **parameters: Unpack[ParameterOptions]
@@ -250,11 +134,10 @@ class Conversation(ConversationFacts):
             ModelError, LeaseLost: as send().
         """
 
-        def work(ask: Ask) -> Begun:
-            return self._database.write(lambda repository: turn.resume(repository, self.id, self.owner, ask))
+        def begin(ask: Ask) -> Begun:
+            return self._write(lambda repository: turn.resume(repository, self.id, self.owner, ask))
 
-        service, begun = self._with_model(model, options.parameters(parameters), deadline_s, work)
-        return self._answer(service.client, begun, deadline_s)
+        return self._take(model, parameters, deadline_s, begin)
 
     def discard(self) -> str | None:
         """Delete the turn that was left without an answer; return its text. The journal keeps that it was there.
@@ -262,7 +145,7 @@ class Conversation(ConversationFacts):
         Raises:
             NoOpenTurn, TurnInFlight: as resume().
         """
-        self._record, text = self._database.write(lambda repository: turn.discard(repository, self.id, self.owner))
+        self._record, text = self._write(lambda repository: turn.discard(repository, self.id, self.owner))
         return text
 
     def choose(self, candidate: int, *, turn_number: int | None = None) -> Self:
@@ -278,7 +161,7 @@ class Conversation(ConversationFacts):
         def work(repository: ConversationRepository) -> ConversationRecord:
             return turn.choose(repository, self.id, self.owner, candidate, turn_number)
 
-        self._record = self._database.write(work)
+        self._record = self._write(work)
         return self
 
     def update(
@@ -311,7 +194,7 @@ class Conversation(ConversationFacts):
             changes = prepare.changes(record, given)
             return repository.update(record, **changes) if changes else record
 
-        self._record = self._database.write(work)
+        self._record = self._write(work)
         return self
 
     @property
@@ -328,20 +211,56 @@ class Conversation(ConversationFacts):
         self._record, result = self._database.read(whole)
         return result
 
+    def _write(
+        self,
+        work: Callable[[ConversationRepository], Result],
+        *,
+        turn_number: int | None = None,
+        request_key: str | None = None,
+        within_s: float | None = None,
+    ) -> Result:
+        """Run `work` in a transaction; an error of the store tells which turn it hit."""
+        try:
+            return self._database.write(work, within_s=within_s)
+        except StoreError as error:
+            error.conversation, error.turn, error.request_key = self.id, turn_number, request_key
+            raise
+
     def _with_model(
-        self, model: str | None, overrides: Parameters, deadline_s: float, work: Callable[[Ask], Result]
+        self,
+        model: str | None,
+        overrides: Parameters,
+        deadline_s: float,
+        work: Callable[[Ask], Result],
+        holder: str = "",
     ) -> tuple[Service, Result]:
         """Run `work` for the model that is to answer; again when the conversation got another one meanwhile."""
-        prepare.check_deadline(deadline_s)
         while True:
             known = self.model  # once: another thread may learn of a new one meanwhile
             name = prepare.label(model, "model") if model else known
             service = resolve(name, self._store.client)
-            ask = Ask(service.model, name, None if model else known, overrides, self._store.nonce, deadline_s)
+            ask = Ask(service.model, name, None if model else known, overrides, holder, deadline_s)
             try:
                 return service, work(ask)
             except ModelChanged:
                 self.refresh()
+
+    def _take(
+        self,
+        model: str | None,
+        parameters: ParameterOptions,
+        deadline_s: float,
+        begin: Callable[[Ask], Begun | tuple[ConversationRecord, Turn]],
+    ) -> Reply[Conversation]:
+        """Begin a turn, or find it answered; ask the model, and store what it says."""
+        overrides = options.parameters(parameters)
+        prepare.check_deadline(deadline_s)
+        with self._database.owner.attempt() as holder:
+            service, begun = self._with_model(model, overrides, deadline_s, begin, holder)
+            if isinstance(begun, Begun):
+                return self._answer(service.client, begun, deadline_s)
+        self._record, answered = begun
+        return reply_of_turn(answered, self)
 
     def _begin(
         self, question: Question, ask: Ask, on_unfinished: Unfinished
@@ -352,12 +271,12 @@ class Conversation(ConversationFacts):
             return begin(repository, self.id, self.owner, question, ask)
 
         try:
-            return self._database.write(work)
+            return self._write(work, request_key=question.request_key)
         except TurnUnfinished:
             if on_unfinished != "resume":
                 raise
         question = self._resumed(question, ask.deadline_s)
-        return self._database.write(work)
+        return self._write(work, request_key=question.request_key)
 
     def _resumed(self, question: Question, deadline_s: float) -> Question:
         """Answer the open turn first; return `question` as it is to be asked after that."""
@@ -375,7 +294,11 @@ class Conversation(ConversationFacts):
         try:
             reply = call(client, begun.request, deadline_s=deadline_s)
             answer = prepare.answer(reply, round((time.monotonic() - started) * 1000))
-            stored, counts = self._database.write(lambda repository: turn.finish(repository, begun, answer))
+            stored, counts = self._write(
+                lambda repository: turn.finish(repository, begun, answer),
+                turn_number=begun.attempt.turn,
+                request_key=begun.attempt.request_key,
+            )
         except BaseException as error:
             self._fail(begun, error)
             raise
@@ -385,10 +308,10 @@ class Conversation(ConversationFacts):
         return reply_of_answer(begun, answer, stored, self)
 
     def _fail(self, begun: Begun, error: BaseException) -> None:
-        """Mark the turn as left without an answer; should that fail too, its lease runs out by itself."""
+        """Mark the turn as left without an answer; should that fail too, this attempt is at its end all the same."""
         name = type(error).__name__ if isinstance(error, Exception) else "cancelled"
         try:
-            failed = self._database.write(lambda repository: turn.fail(repository, begun, name))
+            failed = self._write(lambda repository: turn.fail(repository, begun, name), within_s=FAILING_S)
             self._record = failed or self._record
         except ConvoError as second:
             error.add_note(f"the turn could not be marked as failed: {second}")

@@ -26,8 +26,9 @@ Callers act on the type; the text names the thing and the remedy, and never hold
     ├── ModelError                       a model was called, or had been resolved to be called; .retryable
     │   ├── ReplyBlocked                 no candidate came back; .reasons
     │   └── BadModelResponse             what came back is not an answer
-    └── StoreError                       .retryable
+    └── StoreError                       .retryable; .conversation .turn .request_key of a turn that it hit
         ├── SchemaOutOfDate              the store's schema is not this release's
+        ├── CommitUnknown                the server vanished at a COMMIT: the same call, repeated, tells
         ├── StoreBusy                    another writer held the store too long
         ├── StoreFull
         ├── StoreReadOnly
@@ -254,11 +255,27 @@ class BadModelResponse(ModelError):
 
 
 class StoreError(ConvoError):
-    """The database failed."""
+    """The database failed; says of which turn, when it failed while one was taken."""
+
+    conversation: str | None = None
+    turn: int | None = None
+    request_key: str | None = None
 
 
 class SchemaOutOfDate(StoreError):
     """The store's schema is not the one of this release."""
+
+
+class CommitUnknown(StoreError):
+    """The connection was lost while a transaction was committed, and did not come back: it may be stored or not."""
+
+    retryable = True
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"{where}: the connection was lost at a commit, and whether it is stored is not known: "
+            "it is safe to send again with the same request_key; without one, look first"
+        )
 
 
 class StoreBusy(StoreError):

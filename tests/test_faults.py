@@ -166,9 +166,9 @@ def test_a_folder_in_the_place_of_sqlites_log_is_told(path: Path):
     database.close()
 
 
-def test_a_disk_that_fails_is_told(path: Path):
+def test_a_file_that_may_not_grow_is_full(path: Path):
     said = processes.run("-c", FAIL_TO_WRITE, f"sqlite:///{path}").stdout
-    assert "StoreUnavailable\n" == said
+    assert "StoreFull\n" == said
 
 
 def test_an_error_without_a_type_of_its_own_is_a_store_error(sqlite_database: Database):
@@ -224,13 +224,13 @@ def test_missing_tables_are_told(postgres_url: str):
 
 def test_a_serialization_failure_is_tried_again(postgres_database: Database):
     attempts: list[int] = []
-    serializable(postgres_database).write(overtaken(postgres_database, attempts, times=2))
+    postgres_database.write(serializable(overtaken(postgres_database, attempts, times=2)))
     assert [1, 2, 3] == attempts
 
 
 def test_a_serialization_failure_is_told_after_the_last_try(postgres_database: Database):
     attempts: list[int] = []
-    error = failure(serializable(postgres_database), overtaken(postgres_database, attempts, times=99))
+    error = failure(postgres_database, serializable(overtaken(postgres_database, attempts, times=99)))
     assert_told(StoreBusy, error)
     assert ATTEMPTS == len(attempts)
 
@@ -241,7 +241,7 @@ def test_nothing_is_kept_of_a_try_that_failed(postgres_database: Database):
         overtake(repository)
 
     overtake = overtaken(postgres_database, [], times=2)
-    serializable(postgres_database).write(work)
+    postgres_database.write(serializable(work))
     assert 2 == len(postgres_database.read(lambda repository: repository.list()))
 
 
@@ -354,8 +354,14 @@ def large(repository: ConversationRepository) -> None:
     repository.create(convo.NewConversation(model="offline/echo", title=CANARY, metadata={"large": CANARY * 1000}))
 
 
-def serializable(database: Database) -> Database:
-    return Database(database.engine.execution_options(isolation_level="REPEATABLE READ"))
+def serializable(work: Work) -> Work:
+    """Return work that fails when others change what it has read."""
+
+    def whole(repository: ConversationRepository) -> None:
+        run(repository, text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        work(repository)
+
+    return whole
 
 
 def overtaken(database: Database, attempts: list[int], *, times: int) -> Work:

@@ -169,13 +169,13 @@ def test_two_stores_in_memory_are_two_stores():
 @pytest.mark.parametrize("name", ["plain.db", "with space.db", "100%.db", "ünïcode 💬.db", "a#b.db", "it's;.db"])
 def test_the_file_of_a_url_has_its_name(tmp_path: Path, name: str):
     convo.Store(f"sqlite:///{tmp_path / name}").close()
-    assert sorted([name, f"{name}.lock"]) == sorted(each.name for each in tmp_path.iterdir())
+    assert sorted([name, f"{name}.lock", f"{name}.lock.next"]) == sorted(each.name for each in tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["50%25 off.db", "a?b=c.db"])
 def test_the_file_of_a_url_object_has_its_name(tmp_path: Path, name: str):
     convo.Store(URL.create("sqlite", database=str(tmp_path / name))).close()
-    assert sorted([name, f"{name}.lock"]) == sorted(each.name for each in tmp_path.iterdir())
+    assert sorted([name, f"{name}.lock", f"{name}.lock.next"]) == sorted(each.name for each in tmp_path.iterdir())
 
 
 def test_a_relative_path_stays_where_it_was_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -197,7 +197,7 @@ def test_a_file_uri_is_the_same_store_as_its_path(path: Path):
 def test_a_file_uri_makes_the_same_files_as_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     convo.Store("sqlite:///file:x.db?uri=true").close()
-    assert [("x.db", "0o600"), ("x.db.lock", "0o600")] == modes(tmp_path)
+    assert [(f"x.db{ending}", "0o600") for ending in ("", ".lock", ".lock.next")] == modes(tmp_path)
 
 
 def test_a_read_only_uri_can_be_read(path: Path, engine: Engine):

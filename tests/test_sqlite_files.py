@@ -43,7 +43,8 @@ def stored(shared: Path) -> Path:
     """Return the file of a store with one conversation, which is closed."""
     file = shared / "chats.db"
     fill(file)
-    (shared / "chats.db.lock").unlink()
+    for ending in (".lock", ".lock.next"):
+        (shared / f"chats.db{ending}").unlink()
     return file
 
 
@@ -60,11 +61,13 @@ def test_a_new_store_is_for_its_user_only(tmp_path: Path, umask: int):
         assert (0o700, {0o600}) == (mode(folder), {mode(each) for each in folder.iterdir()})
 
 
-def test_a_new_store_has_four_files_while_it_is_open(tmp_path: Path):
+def test_a_new_store_has_five_files_while_it_is_open(tmp_path: Path):
     folder = tmp_path / "new"
     with convo.Store(f"sqlite:///{folder / 'x.db'}") as store:
         store.create()
-        assert ["x.db", "x.db-shm", "x.db-wal", "x.db.lock"] == sorted(each.name for each in folder.iterdir())
+        assert ["x.db", "x.db-shm", "x.db-wal", "x.db.lock", "x.db.lock.next"] == sorted(
+            each.name for each in folder.iterdir()
+        )
 
 
 def test_folders_on_the_way_are_made(tmp_path: Path):

@@ -39,7 +39,7 @@ OPEN = "import sys, convo; print(convo.Store(sys.argv[1]).database.revision())"
 UPGRADE = "import sys; from convo.store.database import Database; Database(sys.argv[1]).upgrade()"
 
 OPEN_AT_ONCE = (
-    "import sys\nfrom convo.conversation import Store\nimport alembic.command\n# go\nStore(sys.argv[1]).close()"
+    "import sys\nfrom convo.stores import Store\nimport alembic.command\n# go\nStore(sys.argv[1]).close()"
 )
 UPGRADE_AT_ONCE = """
 import sys

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from convo.errors import StoreBusy
-from convo.store import sqlite
-from convo.store.sqlite import WriterLock
+from convo.store.writer_lock import WriterLock
 from tests.processes import run_at_once, start
 
 TIMES = 100
@@ -19,19 +18,19 @@ TIMES = 100
 COUNT = """
 import sys
 from pathlib import Path
-from convo.store.sqlite import WriterLock
+from convo.store.writer_lock import WriterLock
 lock, number = WriterLock(Path(sys.argv[1])), Path(sys.argv[2])
 # go
 for _ in range(int(sys.argv[3])):
-    with lock.held():
+    with lock.held(30):
         number.write_text(str(int(number.read_text()) + 1))
 """
 
 HOLD = """
 import sys
 from pathlib import Path
-from convo.store.sqlite import WriterLock
-holding = WriterLock(Path(sys.argv[1])).held()
+from convo.store.writer_lock import WriterLock
+holding = WriterLock(Path(sys.argv[1])).held(30)
 holding.__enter__()
 # go
 """
@@ -39,7 +38,7 @@ holding.__enter__()
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "chats.db.lock"
+    return tmp_path / "chats.db"
 
 
 @pytest.fixture
@@ -49,10 +48,8 @@ def lock(path: Path) -> Iterator[WriterLock]:
     lock.close()
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let writers wait for a moment only."""
-    monkeypatch.setattr(sqlite, "WRITER_S", 0.01)
+LONG, SHORT = 30.0, 0.01
+"""How patient a writer is, in seconds."""
 
 
 def test_processes_hold_it_one_after_the_other(path: Path, tmp_path: Path):
@@ -66,7 +63,7 @@ def test_threads_hold_it_one_after_the_other(lock: WriterLock):
     count = [0]
 
     def add(_: int) -> None:
-        with lock.held():
+        with lock.held(LONG):
             before = count[0]
             os.sched_yield()
             count[0] = before + 1
@@ -76,68 +73,72 @@ def test_threads_hold_it_one_after_the_other(lock: WriterLock):
     assert 8 * TIMES == count[0]
 
 
-def test_two_stores_of_one_process_exclude_each_other(lock: WriterLock, path: Path, impatient: None):
+def test_two_stores_of_one_process_exclude_each_other(lock: WriterLock, path: Path):
     other = WriterLock(path)
-    with lock.held(), pytest.raises(StoreBusy), other.held():
+    with lock.held(LONG), pytest.raises(StoreBusy), other.held(SHORT):
         pass
     other.close()
 
 
-def test_a_holder_that_is_killed_frees_it(lock: WriterLock, path: Path, impatient: None):
+def test_a_holder_that_is_killed_frees_it(lock: WriterLock, path: Path):
     holder = start(HOLD, str(path))
     holder.kill()
     holder.communicate()
-    with lock.held():
-        assert path.exists()
+    with lock.held(LONG):
+        assert Path(f"{path}.lock").exists()
 
 
-def test_a_writer_that_waits_too_long_may_try_again(lock: WriterLock, path: Path, impatient: None):
+def test_a_writer_that_waits_too_long_may_try_again(lock: WriterLock, path: Path):
     holder = start(HOLD, str(path))
-    with pytest.raises(StoreBusy) as busy, lock.held():
+    with pytest.raises(StoreBusy) as busy, lock.held(SHORT):
         pass
     holder.communicate("\n")
     assert busy.value.retryable
 
 
-def test_a_thread_that_waits_too_long_may_try_again(lock: WriterLock, impatient: None):
+def test_a_thread_that_waits_too_long_may_try_again(lock: WriterLock):
     def take() -> None:
-        with lock.held():
+        with lock.held(SHORT):
             pass
 
-    with lock.held(), ThreadPoolExecutor(1) as thread, pytest.raises(StoreBusy):
+    with lock.held(LONG), ThreadPoolExecutor(1) as thread, pytest.raises(StoreBusy):
         thread.submit(take).result()
 
 
-def test_it_is_free_again_after_an_error(lock: WriterLock, impatient: None):
-    with pytest.raises(KeyError), lock.held():
+def test_it_is_free_again_after_an_error(lock: WriterLock):
+    with pytest.raises(KeyError), lock.held(LONG):
         raise KeyError
-    with lock.held():
+    with lock.held(LONG):
         assert lock._threads.locked()
 
 
-def test_it_is_free_again_after_a_vain_wait(lock: WriterLock, path: Path, impatient: None):
+def test_it_is_free_again_after_a_vain_wait(lock: WriterLock, path: Path):
     other = WriterLock(path)
-    with other.held(), pytest.raises(StoreBusy), lock.held():
+    with other.held(LONG), pytest.raises(StoreBusy), lock.held(SHORT):
         pass
     other.close()
-    with lock.held():
+    with lock.held(LONG):
         assert lock._threads.locked()
 
 
 def test_it_works_without_a_file():
     lock = WriterLock(None)
-    with lock.held():
+    with lock.held(LONG):
         assert lock._threads.locked()
 
 
 def test_it_can_be_closed_twice(lock: WriterLock):
-    with lock.held():
+    with lock.held(LONG):
         pass
     lock.close()
     lock.close()
-    assert lock._handle is None
+    assert [] == lock._doors
 
 
-def test_its_file_is_for_its_user_only(lock: WriterLock, path: Path):
-    with lock.held():
-        assert 0o600 == path.stat().st_mode & 0o777
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o640, 0o666])
+def test_its_files_are_for_those_who_may_use_the_database(lock: WriterLock, path: Path, mode: int):
+    path.touch()
+    path.chmod(mode)
+    with lock.held(LONG):
+        modes = {name: Path(f"{path}{name}").stat().st_mode & 0o777 for name in (".lock", ".lock.next")}
+    assert {".lock": mode, ".lock.next": mode} == modes

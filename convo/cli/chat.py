@@ -13,8 +13,9 @@ from convo.cli.conversations import AsJson, open_store
 from convo.cli.selection import Selection
 
 if TYPE_CHECKING:
-    from convo.conversation import Conversation, Store, Unfinished
+    from convo.conversation import Conversation, Unfinished
     from convo.facts import Reply
+    from convo.stores import Store
 
 ARROW = "=>"
 REMEDY = "add --on-unfinished resume to ask again, or --on-unfinished discard to drop it"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from convo.conversation import Conversation, Store
+    from convo.conversation import Conversation
+    from convo.stores import Store
     from convo.types import Turn
 
 Reference = Annotated[
@@ -22,7 +23,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def open_store(context: typer.Context) -> Store:
     """Return the store that the options before the command name."""
-    from convo.conversation import Store
+    from convo.stores import Store
 
     return Store(context.obj["database"])
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from convo.conversation import Conversation, Store
+    from convo.conversation import Conversation
+    from convo.stores import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from convo import journal
 from convo.errors import AmbiguousId, ConversationNotFound, NameTaken
 from convo.store import rows
-from convo.store.ledger import Ledger, new_salt, utc_now
+from convo.store.ledger import Ledger, Trace, new_salt, utc_now
 from convo.store.rows import CONVERSATIONS, EXAMPLES, MESSAGES, TURNS
 from convo.text import clean_text
 from convo.tokens import ESTIMATE_VERSION
@@ -40,6 +40,8 @@ class NewConversation:
     """What a conversation is created with; texts are cleaned and counted already, as convo.prepare does."""
 
     model: str
+    id: str = field(default_factory=lambda: str(uuid_utils.compat.uuid7()))
+    """Made beforehand, so that one that is stored again after its COMMIT was not answered is the same one."""
     context: Message | None = None
     examples: Sequence[Example] = ()
     """Oldest first."""
@@ -56,12 +58,12 @@ class NewConversation:
     input_token_limit: int | None = None
     trim: str = MINIMAL
 
-    def record(self, id: str, at: datetime, context_salt: bytes) -> ConversationRecord:
+    def record(self, at: datetime, context_salt: bytes) -> ConversationRecord:
         """Return the conversation's row as it begins, before its first event."""
         same = ("model", "owner", "name", "title", "metadata", "authors", "parameters", "input_token_limit", "trim")
         return ConversationRecord(
             **{name: getattr(self, name) for name in same},
-            id=id,
+            id=self.id,
             context=self.context.content if self.context else None,
             context_tokens=self.context.tokens if self.context else 0,
             context_salt=context_salt if self.context else None,
@@ -86,7 +88,7 @@ class Conversations(Ledger):
         """
         at = utc_now()
         salts = {"context": new_salt(), "title": new_salt(), "label": new_salt()}
-        record = new.record(str(uuid_utils.compat.uuid7()), at, salts["context"])
+        record = new.record(at, salts["context"])
         self._insert_conversation(record, salts)
         examples = self._insert_examples(record, new.examples)
         opening = replace(new.opening, salt=new_salt()) if new.opening else None
@@ -173,6 +175,7 @@ class Conversations(Ledger):
     def delete(self, record: ConversationRecord) -> None:
         """Delete the conversation with its turns, messages, examples and journal."""
         self._execute(delete(CONVERSATIONS).where(CONVERSATIONS.c.id == record.id))
+        self.trace = Trace(record.id, None)
 
     def find_name(self, name: str, owner: str = "") -> ConversationRecord | None:
         """Return the owner's conversation of exactly that name; None when there is none."""

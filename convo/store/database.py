@@ -10,26 +10,37 @@ import contextlib
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 from urllib.parse import unquote
 
 import platformdirs
 from sqlalchemy import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import sessionmaker
+from sqlalchemy.orm import Session, sessionmaker
 
-from convo.errors import ConvoError, InvalidInput, StoreBusy
-from convo.store import faults, postgres, schema, sqlite
+from convo.errors import CommitUnknown, ConvoError, InvalidInput, StoreBusy, StoreError
+from convo.store import faults, files, forks, postgres, schema, sqlite
+from convo.store.ledger import Trace
+from convo.store.owners import Owner
 from convo.store.repository import ConversationRepository
+from convo.store.writer_lock import WriterLock
 
 Result = TypeVar("Result")
 Work = Callable[[ConversationRepository], Result]
 
 ATTEMPTS = 5
-"""How often a transaction is run again when other writers were faster."""
+"""How often a transaction is run when other writers are faster."""
+
+PATIENCE_S = 30.0
+"""How long a writer waits for its place, and everybody for a server that is gone: a restart takes less."""
+
+CLOSING_S = 2.0
+"""How long a store that is closed waits for its place: somebody else will move the log, then."""
+
+LONGEST_PAUSE_S = 1.0
 
 _SQLITE = ("sqlite", "sqlite+pysqlite", "sqlite+aiosqlite")
 """Not pysqlcipher: the plain driver would store its users' texts unencrypted."""
@@ -80,32 +91,49 @@ def open_engine(url: str | URL) -> Engine:
 
 def _make_engine(url: URL) -> Engine:
     if url.drivername in _SQLITE:
-        engine = sqlite.make_engine(url.set(drivername="sqlite"))
-        sqlite.attach(engine)
-        return engine
+        return sqlite.make_engine(url.set(drivername="sqlite"))
     if url.drivername.split("+")[0] in ("postgresql", "postgres"):
-        return postgres.make_engine(url)
+        return postgres.attached(postgres.make_engine(url))
     raise InvalidInput(f"convo keeps its store in SQLite or PostgreSQL, not in {url.drivername}: see `convo --help`")
 
 
+@dataclass(frozen=True, slots=True)
+class _Unanswered(Generic[Result]):
+    """A transaction whose COMMIT was sent, and not answered."""
+
+    trace: Trace
+    result: Result
+
+
+def _followed(engine: Engine) -> Engine:
+    """Return an engine that was passed in, with convo's rules."""
+    engine.hide_parameters = True  # the parameters are people's conversations
+    if engine.dialect.name == "sqlite":
+        sqlite.attach(engine)
+        return engine
+    return postgres.attached(engine)
+
+
 class Database:
-    """A store's connections. Safe to share between threads."""
+    """A store's connections. Safe to share between threads; a child process that is forked gets its own."""
 
     def __init__(self, target: str | URL | Engine) -> None:
-        """Open `target`; an Engine stays its owner's, and follows convo's rules from here on."""
+        """Open `target`; an Engine stays its owner's, and on SQLite follows convo's rules from here on.
+
+        Raises:
+            InvalidInput: no URL or Engine of SQLite or PostgreSQL.
+            StoreUnavailable: the file cannot be created or lies on a network, or the driver is not installed.
+        """
         self._owned = not isinstance(target, Engine)
-        self.engine = target if isinstance(target, Engine) else open_engine(target)
-        self.engine.hide_parameters = True  # the parameters are people's conversations
+        self.engine = _followed(target) if isinstance(target, Engine) else open_engine(target)
         self._is_sqlite = self.engine.dialect.name == "sqlite"
-        if self._is_sqlite and not self._owned:
-            sqlite.attach(self.engine)
-        self._is_memory = self._is_sqlite and sqlite.is_memory(self.engine.url)
-        self._lock = sqlite.WriterLock(self._lock_path())
+        self._file = sqlite.file_of(self.engine.url) if self._is_sqlite else None
+        self.owner = Owner(self._file)
+        self._lock = WriterLock(self._file)
         self._writing = sessionmaker(self.engine, autoflush=False, expire_on_commit=False)
-        # A read of several statements sees one moment: SQLite's transactions do so by themselves.
-        snapshot = {} if self._is_sqlite else {"isolation_level": "REPEATABLE READ"}
-        self._reader_engine = self.engine.execution_options(**{sqlite.READ_ONLY: True}, **snapshot)
+        self._reader_engine = self.engine.execution_options(**{sqlite.READ_ONLY: True})
         self._reading = sessionmaker(self._reader_engine, autoflush=False, expire_on_commit=False)
+        forks.watch(self)
 
     @property
     def where(self) -> str:
@@ -114,9 +142,21 @@ class Database:
 
     def close(self) -> None:
         """Close the connections, unless they are an Engine's that was passed in."""
+        self.owner.close()
         if self._owned:
-            self.engine.dispose()
+            with self._last_word():
+                self.engine.dispose()
         self._lock.close()
+
+    def start_anew(self) -> None:
+        """Leave to the parent process what is its own; called in a child right after the fork."""
+        self.owner.forget()
+        self.owner = Owner(self._file)
+        self._lock.close()
+        self._lock = WriterLock(self._file)
+        if self._file is not None or not self._is_sqlite:  # of a database in memory the child has its own copy
+            forks.keep(self.engine.pool)
+            self.engine.dispose(close=False)
 
     def check_schema(self) -> None:
         """Raise SchemaOutOfDate unless the store has this release's schema; create it in a new SQLite file."""
@@ -129,7 +169,7 @@ class Database:
 
     def upgrade(self) -> None:
         """Bring the store to this release's schema."""
-        with self._translated(), self._writer():
+        with self._translated(), self._writer(PATIENCE_S):
             schema.upgrade(self.engine)
 
     def revision(self) -> str | None:
@@ -138,29 +178,70 @@ class Database:
             return schema.current(connection)
 
     def read(self, work: Work[Result]) -> Result:
-        """Run `work` in a transaction that does not write."""
-        with self._translated(), self._reader(), self._reading() as session:
-            return work(ConversationRepository(session))
-
-    def write(self, work: Work[Result]) -> Result:
-        """Run `work` in a transaction and commit it; again from its beginning when other writers were faster.
+        """Run `work` in a transaction that does not write; again from its beginning when the connection was lost.
 
         Raises:
+            StoreError: the database failed.
+        """
+
+        def once() -> Result:
+            with self._reader(), self._reading() as session:
+                return work(self._repository(session))
+
+        with self._translated():
+            return _patiently(once, PATIENCE_S)
+
+    def write(self, work: Work[Result], *, within_s: float | None = None) -> Result:
+        """Run `work` in a transaction and commit it; again from its beginning when that may help.
+
+        It is run again when other writers were faster, and when the connection was lost. When it was lost at the
+        COMMIT, the journal tells whether `work` is stored. For at most `within_s` seconds, PATIENCE_S when not given.
+
+        Raises:
+            CommitUnknown: the server did not come back to tell.
             StoreError: the database failed; nothing of `work` was kept.
         """
-        with self._translated():
-            for attempt in range(1, ATTEMPTS):
-                try:
-                    return self._write_once(work)
-                except DBAPIError as error:
-                    if not faults.is_retryable(error):
-                        raise
-                time.sleep(random.uniform(0.005, 0.02) * 2**attempt)  # noqa: S311 - spreads the retries
-            return self._write_once(work)
+        patience_s = PATIENCE_S if within_s is None else within_s
+        unanswered: list[_Unanswered[Result]] = []
 
-    def _write_once(self, work: Work[Result]) -> Result:
-        with self._writer(), self._writing.begin() as session:
-            return work(ConversationRepository(session))
+        def once() -> Result:
+            if arrived := self._arrived(unanswered, patience_s):
+                return arrived.result
+            try:
+                return self._write_once(work, unanswered, patience_s)
+            except ConvoError:  # perhaps because of what arrived between our look and our write
+                if arrived := self._arrived(unanswered, patience_s):
+                    return arrived.result
+                raise
+
+        with self._translated(unanswered):
+            return _patiently(once, patience_s)
+
+    def _write_once(self, work: Work[Result], unanswered: list[_Unanswered[Result]], within_s: float) -> Result:
+        with self._writer(within_s):
+            with self._writing() as session:
+                repository = self._repository(session)
+                result = work(repository)
+                try:
+                    session.commit()
+                except DBAPIError as error:
+                    if repository.trace is not None and faults.is_lost(error):
+                        unanswered.append(_Unanswered(repository.trace, result))
+                    raise
+            if self._owned and self._file is not None:
+                sqlite.checkpoint(self.engine, self._file)
+        return result
+
+    def _arrived(self, unanswered: Sequence[_Unanswered[Result]], within_s: float) -> _Unanswered[Result] | None:
+        """Return the transaction that was committed after all."""
+        for each in unanswered:
+            with self._writer(within_s), self._writing() as session:
+                if self._repository(session).finds(each.trace):
+                    return each
+        return None
+
+    def _repository(self, session: Session) -> ConversationRepository:
+        return ConversationRepository(session, is_gone=self.owner.is_gone)
 
     @contextlib.contextmanager
     def _looking(self) -> Iterator[Connection]:
@@ -169,27 +250,54 @@ class Database:
             yield connection
 
     @contextlib.contextmanager
-    def _writer(self) -> Iterator[None]:
+    def _writer(self, within_s: float) -> Iterator[None]:
         """Hold the place of the one writer that SQLite can have; PostgreSQL locks rows instead."""
         if not self._is_sqlite:
             yield
             return
-        with self._lock.held():
+        with self._lock.held(within_s):
             yield
 
     def _reader(self) -> contextlib.AbstractContextManager[None]:
         """Return what a reader has to hold: nothing, but in memory, where all threads share one connection."""
-        return self._lock.held() if self._is_memory else contextlib.nullcontext()
+        return self._lock.held(PATIENCE_S) if self._is_sqlite and self._file is None else contextlib.nullcontext()
 
     @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _last_word(self) -> Iterator[None]:
+        """Hold the writer's place, if it can be had, as the last connection to a file moves its log."""
+        with contextlib.ExitStack() as stack:
+            if self._file is not None and self._file.exists():
+                with contextlib.suppress(StoreError):
+                    stack.enter_context(self._lock.held(CLOSING_S))
+            yield
+
+    @contextlib.contextmanager
+    def _translated(self, unanswered: Sequence[_Unanswered[Any]] = ()) -> Iterator[None]:
+        """Let convo's own errors out, and no others of the database."""
         try:
             yield
         except DBAPIError as error:
-            raise faults.translate(error, self.where) from (None if faults.quotes_a_row(error) else error)
+            cause = None if faults.quotes_a_row(error) else error
+            if unanswered:
+                raise CommitUnknown(self.where) from cause
+            is_full = self._file is not None and faults.is_of_disk(error) and files.is_full(self._file)
+            raise faults.translate(error, self.where, is_full=is_full) from cause
         except PoolTimeout as error:
+            if unanswered:
+                raise CommitUnknown(self.where) from error
             raise StoreBusy(f"{self.where}: all connections to the store are in use: try again") from error
 
-    def _lock_path(self) -> Path | None:
-        file = sqlite.file_of(self.engine.url) if self._is_sqlite else None
-        return file and Path(f"{file}.lock")
+
+def _patiently(once: Callable[[], Result], within_s: float) -> Result:
+    """Run `once` until it succeeds, fails for good, or `within_s` seconds have passed."""
+    until = time.monotonic() + within_s
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            return once()
+        except DBAPIError as error:
+            again = time.monotonic() < until if faults.is_lost(error) else faults.is_busy(error) and attempt < ATTEMPTS
+            if not again:
+                raise
+        time.sleep(random.uniform(0.5, 1) * min(0.01 * 2**attempt, LONGEST_PAUSE_S))  # noqa: S311 - spreads the retries

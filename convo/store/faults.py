@@ -55,15 +55,21 @@ _POSTGRES_CLASSES: dict[str, tuple[type[StoreError], str]] = {
 
 UNIQUE_VIOLATION, TIMED_OUT = "23505", "57014"
 
+_CUT = ("57P01", "57P02", "57P03", "25P03")
+"""The server goes down, has crashed, is starting; or it ended a transaction that stood still."""
 
-def translate(error: DBAPIError, where: str) -> StoreError:
-    """Return convo's error for one of the database's; `where` names the store, without a password."""
-    kind, text = _told(error)
+
+def translate(error: DBAPIError, where: str, *, is_full: bool = False) -> StoreError:
+    """Return convo's error for one of the database's; `where` names the store, without a password.
+
+    `is_full` tells that the disk has no room left, for which SQLite has several codes.
+    """
+    kind, text = _SQLITE[sqlite3.SQLITE_FULL] if is_full else _told(error)
     return kind(f"{where}: {text}")
 
 
-def is_retryable(error: DBAPIError) -> bool:
-    """Return whether the same transaction, run again from its beginning, may succeed.
+def is_busy(error: DBAPIError) -> bool:
+    """Return whether the same transaction, run again from its beginning, may succeed at once.
 
     A unique violation is one of these: another writer was between our look and our write. A statement that took too
     long is not: it would take as long again.
@@ -71,6 +77,22 @@ def is_retryable(error: DBAPIError) -> bool:
     if _sqlstate(error.orig) == TIMED_OUT:
         return False
     return issubclass(_told(error)[0], StoreBusy) or _sqlstate(error.orig) == UNIQUE_VIOLATION
+
+
+def is_lost(error: DBAPIError) -> bool:
+    """Return whether the connection to the server was lost, or cannot be made: a COMMIT may have had its effect."""
+    if isinstance(error.orig, sqlite3.Error):
+        return False
+    state = _sqlstate(error.orig)
+    if state is None:  # the server did not answer
+        return isinstance(error, OperationalError | InterfaceError)
+    return error.connection_invalidated or state in _CUT or state[:2] == "08"
+
+
+def is_of_disk(error: DBAPIError) -> bool:
+    """Return whether SQLite says no more than that a write or a read failed."""
+    code = getattr(error.orig, "sqlite_errorcode", 0)
+    return isinstance(error.orig, sqlite3.Error) and code & 0xFF == sqlite3.SQLITE_IOERR
 
 
 def quotes_a_row(error: DBAPIError) -> bool:

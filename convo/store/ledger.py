@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,11 +31,34 @@ def utc_now() -> datetime:
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What a transaction leaves behind, by which it is known again when its COMMIT was not answered."""
+
+    conversation: str
+    version: int | None
+    """Of the last event; None when the conversation was deleted."""
+    head: bytes = b""
+
+
 class Ledger:
     """A session in which every write appends its event. The caller owns the transaction."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.trace: Trace | None = None
+        """Of what was written so far; None while nothing was."""
+
+    def finds(self, trace: Trace) -> bool:
+        """Return whether the transaction that leaves `trace` was committed; waits for it if it still is under way."""
+        of_it = select(CONVERSATIONS.c.id).where(CONVERSATIONS.c.id == trace.conversation)
+        exists = self._execute(of_it.with_for_update()).first() is not None
+        if trace.version is None or not exists:
+            return not exists and trace.version is None
+        digest = select(EVENTS.c.digest).where(
+            EVENTS.c.conversation_id == trace.conversation, EVENTS.c.number == trace.version
+        )
+        return bool(self._execute(digest).scalar() == trace.head)
 
     def events(self, record: ConversationRecord) -> list[Event]:
         """Return the journal of the conversation, oldest first."""
@@ -82,6 +105,7 @@ class Ledger:
     ) -> ConversationRecord:
         values = {"journal_length": length, "journal_head": head, "updated_at": at, **changes}
         self._execute(update(CONVERSATIONS).where(CONVERSATIONS.c.id == record.id).values(values))
+        self.trace = Trace(record.id, length, head)
         counters = {name: changes[name] for name in ("turn_count", "fence") if name in changes}
         return replace(record, version=length, journal_head=head, updated_at=at, **counters)  # type: ignore[arg-type]  # the two counters are integers
 

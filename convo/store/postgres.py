@@ -1,20 +1,27 @@
-"""PostgreSQL opened right: the driver, the timeouts, a small pool.
+"""PostgreSQL opened right: the driver, how a transaction begins, a small pool.
 
 Each turn holds a connection for two short transactions and none while the model answers, so that a few connections
-serve hundreds of conversations. The timeouts go in as startup options: a SET would leak into other clients' sessions
-behind a pooler.
+serve hundreds of conversations.
+
+The timeouts are told with each BEGIN, in the same round trip, and end with the transaction. As startup options an old
+PgBouncer would refuse them, and a plain SET would leak into the sessions of other clients behind a pooler. Therefore
+the driver must not begin by itself: it is in its autocommit mode, in which commit() and rollback() still do their work.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 
-from convo.errors import StoreUnavailable
+from convo.errors import InvalidInput, StoreUnavailable
+from convo.store.sqlite import READ_ONLY
 
-TIMEOUTS = "-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=15s"
-"""No transaction spans a model's answer: one that idles is a fault, and the server ends it."""
+TIMEOUTS = {"lock_timeout": "5s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "15s"}
+"""Unless the URL's own `options` set them. No transaction spans a model's answer: one that idles is a fault."""
+
+_TIMEOUTS = "convo_timeouts"
+"""The execution option that holds them, as they are told with each BEGIN."""
 
 
 def make_engine(url: URL) -> Engine:
@@ -23,7 +30,6 @@ def make_engine(url: URL) -> Engine:
     Raises:
         StoreUnavailable: psycopg is not installed.
     """
-    options = " ".join(filter(None, (TIMEOUTS, _one(url.query.get("options")))))
     arguments: dict[str, Any] = {
         "application_name": "convo",
         "connect_timeout": 10,
@@ -33,11 +39,12 @@ def make_engine(url: URL) -> Engine:
         "tcp_user_timeout": 20_000,
         "prepare_threshold": None,  # a pooler in transaction mode hands each transaction another session
     }
+    if options := _options(url):
+        url = url.update_query_dict({"options": options})
     try:
         return create_engine(
-            url.set(drivername="postgresql+psycopg").difference_update_query(["options"]),
-            connect_args={name: value for name, value in arguments.items() if name not in url.query}
-            | {"options": options},
+            url.set(drivername="postgresql+psycopg"),
+            connect_args={name: value for name, value in arguments.items() if name not in url.query},
             hide_parameters=True,
             max_overflow=0,
             pool_pre_ping=True,
@@ -48,5 +55,34 @@ def make_engine(url: URL) -> Engine:
         raise StoreUnavailable("PostgreSQL needs its driver: pip install 'convo[postgres]'") from error
 
 
-def _one(value: str | tuple[str, ...] | None) -> str | None:
+def attached(engine: Engine) -> Engine:
+    """Return `engine` with transactions that begin by convo's rules; the one that is given stays as it is.
+
+    Raises:
+        InvalidInput: its driver is another one than psycopg, whose commit() would do nothing here.
+    """
+    if engine.dialect.driver != "psycopg":
+        raise InvalidInput(
+            f"convo speaks to PostgreSQL through psycopg, not {engine.dialect.driver}: "
+            "create_engine('postgresql+psycopg://…')"
+        )
+    if _TIMEOUTS in engine.get_execution_options():
+        return engine
+    given = _options(engine.url)
+    timeouts = "".join(f"; SET LOCAL {name} = '{each}'" for name, each in TIMEOUTS.items() if name not in given)
+    ours = engine.execution_options(isolation_level="AUTOCOMMIT", **{_TIMEOUTS: timeouts})
+    event.listen(ours, "begin", _begin)
+    return ours
+
+
+def _begin(connection: Connection) -> None:
+    # A read of several statements sees one moment; a writer sees what others committed before it had its lock.
+    options = connection.get_execution_options()
+    level = "REPEATABLE READ READ ONLY" if options.get(READ_ONLY) else "READ COMMITTED"
+    connection.exec_driver_sql(f"BEGIN ISOLATION LEVEL {level}{options[_TIMEOUTS]}")
+
+
+def _options(url: URL) -> str:
+    """Return the startup options that a URL asks for."""
+    value = url.query.get("options", "")
     return " ".join(value) if isinstance(value, tuple) else value

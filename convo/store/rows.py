@@ -47,7 +47,7 @@ class LatestTurn:
     chosen: int | None
     lease_owner: str | None
     lease_left_ms: int | None
-    """By the database's clock; None without a lease."""
+    """By the database's clock; 0 when its holder is known to be gone, None without a lease."""
     window_start: int | None
 
     @property

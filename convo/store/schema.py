@@ -118,10 +118,11 @@ def _check_references(connection: Connection) -> None:
 
 def _wait_for_other_upgrades(connection: Connection) -> None:
     """Let one upgrade run at a time on PostgreSQL, each as long as it takes; both end with the transaction."""
+    usual = connection.exec_driver_sql("SHOW lock_timeout").scalar()
     connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
     connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})")
-    connection.exec_driver_sql("SET LOCAL lock_timeout = DEFAULT")  # who uses the tables is not waited for so long
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{usual}'")  # who uses the tables is not waited for so long
 
 
 def _driver(connection: Connection, statement: str) -> None:

@@ -1,19 +1,10 @@
-"""SQLite opened right: what each connection is told, who may read the file, and one writer at a time.
-
-`open()` is never called on the database file of a running store: closing that handle would drop SQLite's own locks
-on it (POSIX advisory locks; https://sqlite.org/howtocorrupt.html, section 2.2).
-"""
+"""SQLite opened right: what each connection is told, and when its log is moved into the database."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import random
 import sqlite3
-import sys
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -21,16 +12,14 @@ from urllib.parse import unquote, urlsplit
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, QueuePool, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from convo.errors import InvalidInput, StoreBusy, StoreReadOnly, StoreUnavailable
-
-if sys.platform != "win32":  # there, SQLite's own locking must do
-    import fcntl
+from convo.errors import InvalidInput, StoreReadOnly, StoreUnavailable
+from convo.store import files
 
 BUSY_S = 5.0
 """How long SQLite itself waits for a lock: the last resort, behind the writer's lock."""
 
-WRITER_S = 30.0
-"""How long a writer waits for its turn; each one holds the lock for milliseconds."""
+LONG_LOG_BYTES = 4 * 2**20
+"""From here on the write-ahead log is moved into the database: SQLite's own default, 1,000 pages."""
 
 READ_ONLY = "convo_read_only"
 """The execution option of a connection that will not write."""
@@ -39,23 +28,18 @@ _IS_SET_UP = "convo_is_set_up"
 
 
 def file_of(url: URL) -> Path | None:
-    """Return the file of the database; None when it lives in memory, and so on one connection."""
+    """Return the file of the database, links followed; None when it lives in memory, and so on one connection."""
     name = url.database
     if name is not None and name.startswith("file:") and "uri" in url.query:  # https://sqlite.org/uri.html
         name = None if url.query.get("mode") == "memory" else unquote(urlsplit(name).path)
-    return Path(name).absolute() if name and name != ":memory:" else None
-
-
-def is_memory(url: URL) -> bool:
-    """Return whether the database lives in memory."""
-    return file_of(url) is None
+    return Path(name).resolve() if name and name != ":memory:" else None
 
 
 def make_engine(url: URL) -> Engine:
     """Return an engine on the file of `url`, which is created, for its user's eyes only, where it is missing.
 
     Raises:
-        StoreUnavailable: the path is a folder, or the file cannot be created.
+        StoreUnavailable: the path is a folder or lies on a network, or the file cannot be created.
     """
     if url.query and "uri" not in url.query:
         raise InvalidInput("SQLite's own options need a file URI: sqlite:///file:chats.db?mode=ro&uri=true")
@@ -65,31 +49,30 @@ def make_engine(url: URL) -> Engine:
         # One connection is the database: it is handed from hand to hand, and never shared or thrown away.
         arguments["check_same_thread"] = False
         one = {"pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_S}
-        return create_engine(url, connect_args=arguments, poolclass=QueuePool, hide_parameters=True, **one)
+        engine = create_engine(url, connect_args=arguments, poolclass=QueuePool, hide_parameters=True, **one)
+        attach(engine)
+        return engine
     engine = create_engine(url, connect_args=arguments, hide_parameters=True)  # which refuses a URL that is none
+    attach(engine)
+    event.listen(engine, "connect", _leave_log_alone)
     if url.query.get("mode", "rwc") == "rwc":
-        _create_file(file)
+        files.create(file)
     return engine
 
 
-def _create_file(path: Path) -> None:
-    try:
-        if path.is_dir():
-            raise StoreUnavailable(f"{path} is a folder: name a file in it, such as {path / 'convo.db'}")
-        if not path.parent.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise StoreUnavailable(f"{path} cannot be created ({error.strerror}): name another place") from error
-
-
 def attach(engine: Engine) -> None:
-    """Make `engine` follow convo's rules on every connection, those that it opened before included."""
+    """Make `engine` follow convo's rules on every connection, those that it opened before included.
+
+    Raises:
+        StoreUnavailable: its file lies on a network.
+    """
+    file = file_of(engine.url)
+    if file is not None:
+        files.refuse_network(file)
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "checkout", _set_up_older)
     event.listen(engine, "begin", _begin)
-    if is_memory(engine.url):
+    if file is None:
         event.listen(engine, "handle_error", _keep_connection)
 
 
@@ -150,69 +133,30 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
 
-class WriterLock:
-    """One writer at a time, over all threads and processes of this machine, without SQLite's starving wait.
+def _leave_log_alone(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:  # noqa: ARG001 - the hook's signature
+    # Two connections that move and write the log at the same moment may damage the file before SQLite 3.51.3
+    # (https://sqlite.org/wal.html, "the WAL-reset bug"): only the holder of the writer's lock does, by checkpoint().
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
 
-    Four processes writing flat out with SQLite's busy timeout alone: one wrote 1 transaction while another wrote
-    6,831. Behind this lock: 1,114 to 1,420 each, and no wait over 122 ms.
-    """
 
-    def __init__(self, path: Path | None) -> None:
-        """Lock `path`, a file beside the database; None for a database in memory, which only threads share."""
-        self._threads = threading.Lock()
-        self._path = path
-        self._handle: int | None = None
+def checkpoint(engine: Engine, file: Path) -> None:
+    """Move the write-ahead log into the database when it is long; for the holder of the writer's lock only."""
+    if not _is_long(file):
+        return
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA busy_timeout = 0")  # readers are not waited for: the next writer tries again
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
+    except sqlite3.Error:
+        connection.invalidate()  # what was committed stays in the log, and the next writer tells what is wrong
+    finally:
+        connection.close()
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the lock for the time of a transaction.
 
-        Raises:
-            StoreBusy: WRITER_S passed.
-        """
-        if not self._threads.acquire(timeout=WRITER_S):
-            raise StoreBusy(f"the store was busy for {WRITER_S:.0f} s: try again")
-        try:
-            self._lock_file()
-            try:
-                yield
-            finally:
-                self._unlock_file()
-        finally:
-            self._threads.release()
-
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
-
-    def _lock_file(self) -> None:
-        if sys.platform == "win32" or self._path is None:
-            return
-        if self._handle is None:
-            self._handle = self._open(self._path)
-        until = time.monotonic() + WRITER_S
-        while True:
-            try:
-                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise StoreBusy(f"another process held the store for {WRITER_S:.0f} s: try again") from None
-                time.sleep(random.uniform(0.0005, 0.003))  # noqa: S311 - spreads the retries, guards nothing
-            else:
-                return
-
-    def _unlock_file(self) -> None:
-        if sys.platform != "win32" and self._handle is not None:
-            fcntl.flock(self._handle, fcntl.LOCK_UN)
-
-    @staticmethod
-    def _open(path: Path) -> int:
-        try:
-            return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreReadOnly(
-                f"the store cannot be written: {path} cannot be opened ({error.strerror}): "
-                "make its folder writable, or name another store"
-            ) from error
+def _is_long(file: Path) -> bool:
+    try:
+        return Path(f"{file}-wal").stat().st_size > LONG_LOG_BYTES
+    except OSError:
+        return False

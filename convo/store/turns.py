@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Select, delete, func, insert, select, update
+from sqlalchemy.orm import Session
 
 from convo import journal
 from convo.errors import CandidateNotFound, TurnNotFound
@@ -78,8 +79,17 @@ class Stored:
     first: int
 
 
+def _nobody(holder: str) -> bool:  # noqa: ARG001 - the signature of Turns' is_gone
+    return False
+
+
 class Turns(Ledger):
     """Everything about the turns of a conversation."""
+
+    def __init__(self, session: Session, *, is_gone: Callable[[str], bool] = _nobody) -> None:
+        """Write through `session`; `is_gone` tells of the holder of a lease whether he is known to have died."""
+        super().__init__(session)
+        self._is_gone = is_gone
 
     def latest_turns(self, record: ConversationRecord, request_key: str | None = None) -> list[LatestTurn]:
         """Return the last turn, and the one with `request_key`, as far as there are such."""
@@ -90,7 +100,13 @@ class Turns(Ledger):
             # Not `OR`: each half has an index of its own.
             by_key = of_it.where(TURNS.c.request_key == request_key, TURNS.c.number != record.turn_count)
             wanted = wanted.union_all(by_key)
-        return [LatestTurn(**row._mapping) for row in self._execute(wanted)]
+        return [self._latest(LatestTurn(**row._mapping)) for row in self._execute(wanted)]
+
+    def _latest(self, turn: LatestTurn) -> LatestTurn:
+        """Return a turn whose lease is at an end when its holder is gone."""
+        if turn.is_alive and turn.lease_owner is not None and self._is_gone(turn.lease_owner):
+            return replace(turn, lease_left_ms=0)
+        return turn
 
     def window(
         self,

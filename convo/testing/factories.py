@@ -6,7 +6,8 @@ from typing import Any
 
 import factory
 
-from convo.conversation import Conversation, Store
+from convo.conversation import Conversation
+from convo.stores import Store
 
 
 class ConversationFactory(factory.Factory):

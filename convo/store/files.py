@@ -1,0 +1,173 @@
+"""The files of an SQLite store: where they may lie, who may read them, and whether there is room for more.
+
+The database file itself is only ever looked at by name: to open and close it would drop SQLite's own locks on it
+(POSIX advisory locks; https://sqlite.org/howtocorrupt.html, section 2.2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+from pathlib import Path
+
+from convo.errors import StoreReadOnly, StoreUnavailable
+
+if sys.platform != "win32":
+    import fcntl
+    import resource
+
+ROOM_BYTES = 2**20
+"""With less than this left, a write that failed is taken to have failed for want of space."""
+
+_MOUNTS = Path("/proc/self/mountinfo")
+
+_OF_NETWORKS = frozenset(
+    ("9p", "afs", "beegfs", "ceph", "cifs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "smb3", "smbfs")
+)
+"""Where a write-ahead log cannot work, as its index is memory that all writers share: https://sqlite.org/wal.html."""
+
+_LOCAL_FUSE = ("fuse.ntfs-3g", "fuse.exfat", "fuse.fuse-overlayfs")
+
+
+def create(path: Path) -> None:
+    """Create a database file for its user's eyes only, with the folder it lies in, where it is missing.
+
+    Raises:
+        StoreUnavailable: the path is a folder, or the file cannot be created.
+    """
+    try:
+        if path.is_dir():
+            raise StoreUnavailable(f"{path} is a folder: name a file in it, such as {path / 'convo.db'}")
+        if not path.parent.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise StoreUnavailable(f"{path} cannot be created ({error.strerror}): name another place") from error
+
+
+def open_beside(path: Path, database: Path) -> int:
+    """Open a file that belongs to a store, for everybody who may write its database; create it where it is missing.
+
+    Raises:
+        StoreReadOnly: it cannot be opened, and so the store cannot be written.
+    """
+    try:
+        if path.parent != database.parent:
+            _make_folder(path.parent, database)
+        try:
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        _share(path, database, 0o666)
+    except OSError as error:
+        raise StoreReadOnly(
+            f"the store cannot be written: {path} cannot be opened ({error.strerror}): "
+            "make its folder writable, or name another store"
+        ) from error
+    return handle
+
+
+def _make_folder(folder: Path, database: Path) -> None:
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+        _share(folder, database, 0o777)
+
+
+def _share(path: Path, database: Path, most: int) -> None:
+    """Let those use a new file or folder who may use the database, as SQLite does with its own."""
+    if sys.platform == "win32":
+        return
+    with contextlib.suppress(FileNotFoundError):  # the database: the file keeps to its user
+        of = database.stat()
+        read = of.st_mode & 0o444
+        path.chmod((stat.S_IMODE(of.st_mode) | read >> 2) & most | 0o600)
+        with contextlib.suppress(PermissionError):
+            os.chown(path, of.st_uid if os.geteuid() == 0 else -1, of.st_gid)
+
+
+def lock_now(handle: int) -> bool:
+    """Take the lock on an open file unless another handle has it; the kernel frees it when its process dies."""
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def unlock(handle: int) -> None:
+    """Let go of the lock on an open file."""
+    if sys.platform != "win32":
+        fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def is_full(database: Path) -> bool:
+    """Return whether a write failed for want of space, or of leave to use more.
+
+    SQLite reports a quota and the limit on a file's size (RLIMIT_FSIZE) as I/O errors.
+    """
+    if sys.platform == "win32":
+        return False
+    room = os.statvfs(database.parent)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    largest = max(_size(database), _size(Path(f"{database}-wal")))
+    at_limit = limit != resource.RLIM_INFINITY and largest + ROOM_BYTES > limit
+    return room.f_bavail * room.f_frsize < ROOM_BYTES or at_limit
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def refuse_network(database: Path) -> None:
+    """Raise StoreUnavailable when the file lies on a file system that other hosts share.
+
+    Only Linux tells. There is no way round: with two hosts the file would be damaged, and what looks like one host
+    today is two tomorrow.
+    """
+    try:
+        mounts = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return
+    kind = kind_of_file_system(database, mounts)
+    if is_of_network(kind):
+        raise StoreUnavailable(
+            f"{database} lies on a network file system ({kind}), where SQLite would lose data: "
+            "name a place on a local disk, or use PostgreSQL"
+        )
+
+
+def kind_of_file_system(path: Path, mounts: str) -> str:
+    """Return the type of the file system of `path` by the text of /proc/self/mountinfo; "" when it does not tell.
+
+    https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
+    """
+    deepest, kind = -1, ""
+    for line in mounts.splitlines():
+        before, separator, after = line.partition(" - ")
+        fields = before.split(" ")
+        if not separator or len(fields) < 5:
+            continue
+        point = Path(_unescaped(fields[4]))
+        if path.is_relative_to(point) and len(point.parts) >= deepest:  # a later mount hides an earlier one
+            deepest, kind = len(point.parts), after.split(" ")[0]
+    return kind
+
+
+def is_of_network(kind: str) -> bool:
+    """Return whether a type of file system is one that several hosts can write; of FUSE all that are not known."""
+    return kind in _OF_NETWORKS or (kind.startswith("fuse.") and kind not in _LOCAL_FUSE)
+
+
+def _unescaped(field: str) -> str:
+    """Return a mount point as it is: the kernel writes spaces, tabs, line ends and backslashes as octal numbers."""
+    for code in ("040", "011", "012", "134"):
+        field = field.replace(f"\\{code}", chr(int(code, 8)))
+    return field

@@ -1,0 +1,131 @@
+"""A store as its users hold it: where conversations are created, found, listed and deleted."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self, Unpack
+
+from sqlalchemy import URL, Engine
+
+from convo import prepare
+from convo.clients.base import ChatClient
+from convo.conversation import Conversation
+from convo.errors import NameTaken
+from convo.models import resolve
+from convo.options import CreateOptions
+from convo.store.database import Database, default_url
+from convo.store.repository import ConversationRepository
+
+Conversations = list[Conversation]
+
+
+class Store:
+    """A database of conversations. Safe to share between threads; close it, or use it in a `with`."""
+
+    def __init__(self, target: str | URL | Engine | None = None, *, client: ChatClient | None = None) -> None:
+        """Open the store at `target`: sqlite:///path, sqlite:// (in memory), postgresql://…, or an Engine.
+
+        Without one, CONVO_DATABASE_URL or the user's own store. A new SQLite file gets its tables at once. A given
+        `client` answers for every model; without one, the model's name tells who does.
+
+        Raises:
+            SchemaOutOfDate: the store is of another release, or a PostgreSQL database has no tables yet.
+            StoreError: it cannot be opened.
+        """
+        self.database = Database(default_url() if target is None else target)
+        self.client = client
+        try:
+            self.database.check_schema()
+        except BaseException:
+            self.database.close()
+            raise
+
+    def __repr__(self) -> str:
+        return f"<Store {self.database.where}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database's connections, unless they are an Engine's that was passed in."""
+        self.database.close()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, which follows convo's rules: for a ConversationRepository in a transaction of one's own."""
+        return self.database.engine
+
+    def create(
+        self, *, name: str | None = None, owner: str | None = None, **settings: Unpack[CreateOptions]
+    ) -> Conversation:
+        """Store a new conversation; CreateOptions has the settings, none of which is needed.
+
+        Raises:
+            NameTaken: the owner has a conversation of that name.
+            InvalidInput, AuthorError, ModelNotFound: what was given cannot be used; nothing was stored.
+            ValueError: the history ends with the user's message.
+        """
+        wanted = prepare.creation(name, owner, settings)
+        resolve(wanted.model, self.client)
+        return Conversation(self, self.database.write(lambda repository: repository.create(wanted)))
+
+    def get(self, reference: str, *, owner: str | None = None) -> Conversation:
+        """Return the owner's conversation of that id, that name, or that unique beginning of an id (4 digits or more).
+
+        Raises:
+            ConversationNotFound: there is none, or it is another owner's.
+            AmbiguousId: several ids begin so.
+        """
+        whose = prepare.owner_of(owner)
+        return Conversation(self, self.database.read(lambda repository: repository.find(reference, whose)))
+
+    def find(self, name: str, *, owner: str | None = None) -> Conversation | None:
+        """Return the owner's conversation of exactly that name; None when there is none."""
+        wanted, whose = prepare.conversation_name(name), prepare.owner_of(owner)
+        found = self.database.read(lambda repository: repository.find_name(wanted, whose))
+        return None if found is None else Conversation(self, found)
+
+    def get_or_create(self, name: str, *, owner: str | None = None, **settings: Unpack[CreateOptions]) -> Conversation:
+        """Return the owner's conversation of that name; created with `settings`, as by create(), if there is none.
+
+        However many callers race, there is one row.
+        """
+        while (found := self.find(name, owner=owner)) is None:
+            with contextlib.suppress(NameTaken):  # another caller was faster
+                return self.create(name=name, owner=owner, **settings)
+        return found
+
+    def list(self, *, owner: str | None = None, limit: int = 50, after: Conversation | None = None) -> Conversations:
+        """Return at most `limit` of the owner's conversations, the latest active first.
+
+        `after` is the last one of the page before.
+        """
+        whose, limit = prepare.owner_of(owner), prepare.positive(limit, "limit")
+        seen = after.record if after else None
+        found = self.database.read(lambda repository: repository.list(whose, limit=limit, after=seen))
+        return [Conversation(self, each) for each in found]
+
+    def first_texts(self, conversations: Sequence[Conversation]) -> dict[str, str]:
+        """Return the beginning of each conversation's first message, by id; for lists of conversations."""
+        ids = [each.id for each in conversations]
+        return self.database.read(lambda repository: repository.first_texts(ids))
+
+    def delete(self, reference: str, *, owner: str | None = None) -> None:
+        """Delete the conversation of that id, name or id prefix, with its journal.
+
+        Raises:
+            ConversationNotFound, AmbiguousId: as get().
+        """
+        whose = prepare.owner_of(owner)
+
+        def work(repository: ConversationRepository) -> None:
+            repository.delete(repository.lock(repository.find(reference, whose).id, whose))
+
+        self.database.write(work)
