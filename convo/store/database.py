@@ -297,7 +297,7 @@ def _patiently(once: Callable[[], Result], within_s: float) -> Result:
         try:
             return once()
         except DBAPIError as error:
-            again = time.monotonic() < until if faults.is_lost(error) else faults.is_busy(error) and attempt < ATTEMPTS
-            if not again:
+            may_help = faults.is_lost(error) or (faults.is_busy(error) and attempt < ATTEMPTS)
+            if not may_help or time.monotonic() > until:
                 raise
         time.sleep(random.uniform(0.5, 1) * min(0.01 * 2**attempt, LONGEST_PAUSE_S))  # noqa: S311 - spreads the retries
