@@ -255,12 +255,19 @@ class Conversation(ConversationFacts):
         """Begin a turn, or find it answered; ask the model, and store what it says."""
         overrides = options.parameters(parameters)
         prepare.check_deadline(deadline_s)
+        is_begun = False
         with self._database.owner.attempt() as holder:
-            service, begun = self._with_model(model, overrides, deadline_s, begin, holder)
-            if isinstance(begun, Begun):
-                return self._answer(service.client, begun, deadline_s)
-        self._record, answered = begun
-        return reply_of_turn(answered, self)
+            try:
+                service, begun = self._with_model(model, overrides, deadline_s, begin, holder)
+                is_begun = isinstance(begun, Begun)
+                if isinstance(begun, Begun):
+                    return self._answer(service.client, begun, deadline_s)
+                self._record, answered = begun
+                return reply_of_turn(answered, self)
+            except BaseException as error:
+                if is_begun or not isinstance(error, Exception):  # Ctrl-C may come right after the commit
+                    self._fail(holder, error)
+                raise
 
     def _begin(
         self, question: Question, ask: Ask, on_unfinished: Unfinished
@@ -291,27 +298,26 @@ class Conversation(ConversationFacts):
         """Call the model, holding nothing, and store what it answers."""
         self._record = begun.record
         started = time.monotonic()
-        try:
-            reply = call(client, begun.request, deadline_s=deadline_s)
-            answer = prepare.answer(reply, round((time.monotonic() - started) * 1000))
-            stored, counts = self._write(
-                lambda repository: turn.finish(repository, begun, answer),
-                turn_number=begun.attempt.turn,
-                request_key=begun.attempt.request_key,
-            )
-        except BaseException as error:
-            self._fail(begun, error)
-            raise
+        reply = call(client, begun.request, deadline_s=deadline_s)
+        answer = prepare.answer(reply, round((time.monotonic() - started) * 1000))
+        stored, counts = self._write(
+            lambda repository: turn.finish(repository, begun, answer),
+            turn_number=begun.attempt.turn,
+            request_key=begun.attempt.request_key,
+        )
         self._record = stored.record
         if not counts:
             raise turn.lease_lost(begun)
         return reply_of_answer(begun, answer, stored, self)
 
-    def _fail(self, begun: Begun, error: BaseException) -> None:
+    def _fail(self, holder: str, error: BaseException) -> None:
         """Mark the turn as left without an answer; should that fail too, this attempt is at its end all the same."""
         name = type(error).__name__ if isinstance(error, Exception) else "cancelled"
+
+        def work(repository: ConversationRepository) -> ConversationRecord | None:
+            return turn.fail(repository, self.id, self.owner, holder, name)
+
         try:
-            failed = self._write(lambda repository: turn.fail(repository, begun, name), within_s=FAILING_S)
-            self._record = failed or self._record
+            self._record = self._write(work, within_s=FAILING_S) or self._record
         except ConvoError as second:
             error.add_note(f"the turn could not be marked as failed: {second}")

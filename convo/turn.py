@@ -163,10 +163,13 @@ def lease_lost(begun: Begun) -> LeaseLost:
     )
 
 
-def fail(repository: ConversationRepository, begun: Begun, error: str) -> ConversationRecord | None:
-    """Leave an open turn unanswered for `error`; None, and nothing done, when it was taken over meanwhile."""
-    record = repository.lock(begun.record.id, begun.record.owner)
-    return repository.fail_turn(record, begun.attempt, error)
+def fail(repository: ConversationRepository, id: str, owner: str, holder: str, error: str) -> ConversationRecord | None:
+    """Leave the turn that `holder` has open unanswered, for `error`; None, and nothing done, when he has none."""
+    record = repository.lock(id, owner)
+    latest = repository.latest_turns(record)
+    if not latest or latest[0].lease_owner != holder:
+        return None
+    return repository.fail_turn(record, latest[0].number, latest[0].fence, error)
 
 
 def discard(repository: ConversationRepository, id: str, owner: str) -> tuple[ConversationRecord, str | None]:

@@ -109,7 +109,13 @@ def test_a_connection_that_the_server_closed_is_replaced_before_a_write(store: c
     assert "hello" == talk.send("hello").text
 
 
-def test_a_connection_that_is_lost_at_work_is_told(store: convo.Store, postgres_url: str):
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody wait for a server that is gone."""
+    monkeypatch.setattr("convo.store.database.PATIENCE_S", 0.0)
+
+
+def test_a_connection_that_is_lost_at_work_is_told(store: convo.Store, postgres_url: str, impatient: None):
     def work(repository: ConversationRepository) -> list[ConversationRecord]:
         repository.list()
         cut(postgres_url)
@@ -120,7 +126,19 @@ def test_a_connection_that_is_lost_at_work_is_told(store: convo.Store, postgres_
     assert (True, True) == (lost.value.retryable, is_told(lost.value))
 
 
-def test_a_transaction_that_idles_is_ended(postgres_url: str):
+def test_a_read_whose_connection_is_lost_is_run_again(store: convo.Store, postgres_url: str):
+    talk, times = store.create(), []
+
+    def work(repository: ConversationRepository) -> list[str]:
+        times.append(repository.list())
+        if len(times) == 1:
+            cut(postgres_url)
+        return [each.id for each in repository.list()]
+
+    assert ([talk.id], 2) == (store.database.read(work), len(times))
+
+
+def test_a_transaction_that_idles_is_ended(postgres_url: str, impatient: None):
     upgrade(postgres_url)
     database = Database(url_with(postgres_url, options="-c idle_in_transaction_session_timeout=10ms"))
 

@@ -61,7 +61,7 @@ def writes(
     first = attempt(record, 1, salted("a", 1))
     record = repository.begin_turn(record, first)
     yield "begin", record
-    record = repository.fail_turn(record, first, "ModelError")
+    record = repository.fail_turn(record, first.turn, first.fence, "ModelError")
     yield "fail", record
     second = attempt(record, 1, first.message)
     record = repository.begin_again(record, second)
@@ -195,7 +195,7 @@ def test_an_attempt_without_its_fence_stores_nothing(session: Session):
     record = repository.begin_again(record, attempt(record, 1, old.message))
     late = [
         repository.finish_turn(record, old, Answer((convo.Candidate(0, "x"),))),
-        repository.fail_turn(record, old, "E"),
+        repository.fail_turn(record, old.turn, old.fence, "E"),
     ]
     assert ([None, None], record, ()) == (late, repository.get(record.id), repository.turn(record, 1).candidates)
 

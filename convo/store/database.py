@@ -291,13 +291,14 @@ class Database:
 def _patiently(once: Callable[[], Result], within_s: float) -> Result:
     """Run `once` until it succeeds, fails for good, or `within_s` seconds have passed."""
     until = time.monotonic() + within_s
-    attempt = 0
+    attempt = refused = 0
     while True:
         attempt += 1
         try:
             return once()
         except DBAPIError as error:
-            may_help = faults.is_lost(error) or (faults.is_busy(error) and attempt < ATTEMPTS)
+            refused += faults.is_busy(error)
+            may_help = faults.is_lost(error) or (faults.is_busy(error) and refused < ATTEMPTS)
             if not may_help or time.monotonic() > until:
                 raise
         time.sleep(random.uniform(0.5, 1) * min(0.01 * 2**attempt, LONGEST_PAUSE_S))  # noqa: S311 - spreads the retries

@@ -10,6 +10,8 @@ the driver must not begin by itself: it is in its autocommit mode, in which comm
 
 from __future__ import annotations
 
+import time
+from collections.abc import Generator
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -19,6 +21,9 @@ from convo.store.sqlite import READ_ONLY
 
 TIMEOUTS = {"lock_timeout": "5s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "15s"}
 """Unless the URL's own `options` set them. No transaction spans a model's answer: one that idles is a fault."""
+
+ANSWER_S = 40.0
+"""How long a connection may be silent while an answer is awaited: longer than the server's own `statement_timeout`."""
 
 _TIMEOUTS = "convo_timeouts"
 """The execution option that holds them, as they are told with each BEGIN."""
@@ -42,7 +47,7 @@ def make_engine(url: URL) -> Engine:
     if options := _options(url):
         url = url.update_query_dict({"options": options})
     try:
-        return create_engine(
+        engine = create_engine(
             url.set(drivername="postgresql+psycopg"),
             connect_args={name: value for name, value in arguments.items() if name not in url.query},
             hide_parameters=True,
@@ -53,6 +58,46 @@ def make_engine(url: URL) -> Engine:
         )
     except ModuleNotFoundError as error:
         raise StoreUnavailable("PostgreSQL needs its driver: pip install 'convo[postgres]'") from error
+    event.listen(engine, "do_connect", _connect)
+    return engine
+
+
+def _connect(dialect: object, record: object, arguments: Any, options: Any) -> Any:  # noqa: ANN401, ARG001 - the hook's signature
+    """Return a connection that is given up when no answer comes for ANSWER_S.
+
+    TCP's own timeouts see a network that is cut, and not a server or a pooler that stands still.
+    """
+    import psycopg
+
+    class Bounded(psycopg.Connection[Any]):
+        def wait(self, gen: Any, *more: Any, **named: Any) -> Any:  # noqa: ANN401 - psycopg's signature, of several releases
+            try:
+                return super().wait(_within(gen), *more, **named)
+            except TimeoutError as error:
+                self.pgconn.finish()
+                msg = "no answer came in time"
+                raise psycopg.OperationalError(msg) from error
+
+    return Bounded.connect(*arguments, **options)
+
+
+def _within(waiting: Generator[Any, int, Any]) -> Generator[Any, int, Any]:
+    """Run psycopg's own steps; raise TimeoutError when what they wait for does not come for ANSWER_S.
+
+    psycopg asks again at short intervals, then with 0 for "nothing is ready": https://www.psycopg.org/psycopg3/docs/api/connections.html
+    """
+    until = time.monotonic() + ANSWER_S
+    try:
+        wanted = next(waiting)
+        while True:
+            ready = yield wanted
+            if ready:
+                until = time.monotonic() + ANSWER_S
+            elif time.monotonic() > until:
+                raise TimeoutError
+            wanted = waiting.send(ready)
+    except StopIteration as end:
+        return end.value
 
 
 def attached(engine: Engine) -> Engine:
@@ -72,7 +117,14 @@ def attached(engine: Engine) -> Engine:
     timeouts = "".join(f"; SET LOCAL {name} = '{each}'" for name, each in TIMEOUTS.items() if name not in given)
     ours = engine.execution_options(isolation_level="AUTOCOMMIT", **{_TIMEOUTS: timeouts})
     event.listen(ours, "begin", _begin)
+    event.listen(ours, "reset", _roll_back)
     return ours
+
+
+def _roll_back(connection: Any, *_: object) -> None:  # noqa: ANN401 - the driver's, which convo does not import here
+    # SQLAlchemy takes a transaction for ended whose COMMIT was interrupted: it would keep its row locks.
+    if not connection.closed:
+        connection.rollback()
 
 
 def _begin(connection: Connection) -> None:

@@ -72,8 +72,17 @@ def attach(engine: Engine) -> None:
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "checkout", _set_up_older)
     event.listen(engine, "begin", _begin)
+    event.listen(engine, "reset", _roll_back)
+    event.listen(engine, "invalidate", _roll_back)
     if file is None:
         event.listen(engine, "handle_error", _keep_connection)
+
+
+def _roll_back(connection: sqlite3.Connection, *_: object) -> None:
+    # SQLAlchemy takes a transaction for ended whose COMMIT was refused or interrupted, and a connection for closed
+    # that Ctrl-C left with an unfinished statement: both would keep every other writer out.
+    if connection.in_transaction:
+        connection.rollback()
 
 
 def _keep_connection(context: ExceptionContext) -> None:

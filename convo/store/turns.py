@@ -227,7 +227,8 @@ class Turns(Ledger):
         at = utc_now()
         settled = self._close(
             record,
-            attempt,
+            attempt.turn,
+            attempt.fence,
             state=DONE,
             chosen=self._next_candidate(record, attempt.turn),
             served_by=answer.served_by,
@@ -242,13 +243,12 @@ class Turns(Ledger):
         body |= {"candidates": self._insert_candidates(record, attempt.turn, settled.chosen, answer.candidates, at)}
         return Stored(self._append(record, "finish", body | _answer_body(answer), at), settled.chosen)
 
-    def fail_turn(self, record: ConversationRecord, attempt: Attempt, error: str) -> ConversationRecord | None:
+    def fail_turn(self, record: ConversationRecord, turn: int, fence: int, error: str) -> ConversationRecord | None:
         """Leave a turn unanswered for `error`, a type's name; None when the fence is another's."""
         at = utc_now()
-        if self._close(record, attempt, state=FAILED, error=error, finished_at=at) is None:
+        if self._close(record, turn, fence, state=FAILED, error=error, finished_at=at) is None:
             return None
-        body = {"turn": attempt.turn, "fence": attempt.fence, "error": error}
-        return self._append(record, "fail", body, at)
+        return self._append(record, "fail", {"turn": turn, "fence": fence, "error": error}, at)
 
     def keep_late(self, record: ConversationRecord, attempt: Attempt, answer: Answer) -> ConversationRecord:
         """Keep an answer that came after its turn was taken over: paid for, but not the one that counts.
@@ -287,12 +287,12 @@ class Turns(Ledger):
         self._execute(of_it.values(chosen=candidate))
         return self._append(record, "choose", {"turn": turn, "chosen": candidate, "by": "user"}, utc_now())
 
-    def _close(self, record: ConversationRecord, attempt: Attempt, **columns: Any) -> Any:  # noqa: ANN401 - a row
+    def _close(self, record: ConversationRecord, turn: int, fence: int, **columns: Any) -> Any:  # noqa: ANN401 - a row
         """End an attempt that still holds its fence; return the turn's row, or None."""
         mine = update(TURNS).where(
             TURNS.c.conversation_id == record.id,
-            TURNS.c.number == attempt.turn,
-            TURNS.c.fence == attempt.fence,
+            TURNS.c.number == turn,
+            TURNS.c.fence == fence,
             TURNS.c.state == IN_FLIGHT,
         )
         closed = mine.values(lease_owner=None, lease_expires=None, **columns).returning(TURNS.c.chosen)
