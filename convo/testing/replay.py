@@ -1,0 +1,155 @@
+"""What a journal tells of the turns of its conversation, worked out from its events alone.
+
+Whoever changes a conversation appends an event in the same transaction; so the turns that come out here must be those
+that are stored, and an event that could not have happened where it stands is a fault.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from convo.types import DONE, FAILED, IN_FLIGHT, Event
+
+Body = dict[str, Any]
+
+
+@dataclass(slots=True)
+class ToldCandidate:
+    """A reply, as events tell of it."""
+
+    text: str | None
+    """The commitment to it."""
+    place: int = 0
+    """Which one of its answer it was."""
+    window: Sequence[int] | None = None
+    """First position and first example that were sent for it; None for a text that was given."""
+
+
+@dataclass(slots=True)
+class ToldTurn:
+    """A turn, as events tell of it."""
+
+    state: str
+    fence: int
+    text: str | None = None
+    """The commitment to the user's."""
+    candidates: list[ToldCandidate] = field(default_factory=list)
+    chosen: int | None = None
+    windows: dict[int, Sequence[int]] = field(default_factory=dict)
+    """What was sent under each fence."""
+    is_choice_of_user: bool = False
+
+
+class Replay:
+    """The turns after all events, by number; and what is wrong with the events, as texts."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self.turns: dict[int, ToldTurn] = {}
+        self.fence = 0
+        self.late = 0
+        """How many answers came after their turn was taken over."""
+        self.faults: list[str] = []
+        for each in events:
+            apply: Callable[[Body], object] = getattr(self, f"_{each.kind}", self._unknown)
+            before = len(self.faults)
+            apply(json.loads(each.body))
+            self.faults[before:] = [f"event {each.number} ({each.kind}): {fault}" for fault in self.faults[before:]]
+
+    @property
+    def last(self) -> int:
+        """The number of the last turn; 0 when there is none."""
+        return max(self.turns, default=0)
+
+    def _unknown(self, body: Body) -> None:  # noqa: ARG002 - one signature for all kinds
+        self.faults.append("no event is of this kind")
+
+    def _expect(self, is_so: bool, fault: str) -> None:
+        if not is_so:
+            self.faults.append(fault)
+
+    def _create(self, body: Body) -> None:
+        self._expect(not self.turns, "the conversation was there already")
+        if body["opening"] is not None:
+            self.fence = 1
+            self.turns[0] = ToldTurn(DONE, 1, candidates=[ToldCandidate(body["opening"])], chosen=0)
+
+    def _history(self, body: Body) -> None:
+        self._expect(body["turn"] == self.last + 1, f"turn {body['turn']} follows turn {self.last}")
+        asked, answered = body["texts"]
+        self.fence = 1
+        self.turns[body["turn"]] = ToldTurn(DONE, 1, asked, [ToldCandidate(answered)], chosen=0)
+
+    def _update(self, body: Body) -> None:
+        """Nothing of a turn changes."""
+
+    def _begin(self, body: Body) -> None:
+        number, last = body["turn"], self.turns.get(self.last)
+        self._expect(number == self.last + 1, f"turn {number} follows turn {self.last}")
+        self._expect(last is None or last.state == DONE, f"turn {self.last} was open when turn {number} began")
+        self._attempt(ToldTurn(IN_FLIGHT, 0, body["text"]), body)
+
+    def _resume(self, body: Body) -> None:
+        turn = self._open(body)
+        turn.state = IN_FLIGHT
+        self._attempt(turn, body)
+
+    def _attempt(self, turn: ToldTurn, body: Body) -> None:
+        self._expect(body["fence"] > self.fence, f"fence {body['fence']} was given out after fence {self.fence}")
+        turn.fence = self.fence = body["fence"]
+        turn.windows[turn.fence] = body["window"][:2]
+        self.turns[body["turn"]] = turn
+
+    def _finish(self, body: Body) -> None:
+        turn = self._close(body)
+        turn.state = DONE
+        turn.chosen = body["chosen"]
+        self._expect(turn.chosen == len(turn.candidates), "the chosen candidate is not the first of this answer")
+        self._add(turn, body)
+
+    def _fail(self, body: Body) -> None:
+        self._close(body).state = FAILED
+
+    def _late(self, body: Body) -> None:
+        turn = self.turns.get(body["turn"])
+        self.late += 1
+        held = turn is not None and turn.state == IN_FLIGHT and turn.fence == body["fence"]
+        self._expect(not held, "an answer was late though nobody had taken its turn over")
+        if "candidates" in body:
+            self._add(turn or self._nothing(body), body)
+
+    def _discard(self, body: Body) -> None:
+        turn = self._open(body)
+        texts = [turn.text, *(each.text for each in turn.candidates)]
+        self._expect(texts == body["texts"], "other texts went than there were")
+        self.turns.pop(body["turn"], None)
+
+    def _choose(self, body: Body) -> None:
+        turn = self.turns.get(body["turn"]) or self._nothing(body)
+        is_open = body["turn"] == self.last and turn.state == DONE
+        self._expect(is_open, "another candidate was chosen of a turn that is not the last, or open")
+        self._expect(0 <= body["chosen"] < len(turn.candidates), "a candidate was chosen that was not there")
+        turn.chosen, turn.is_choice_of_user = body["chosen"], True
+
+    def _open(self, body: Body) -> ToldTurn:
+        turn = self.turns.get(body["turn"]) or self._nothing(body)
+        self._expect(body["turn"] == self.last and turn.state != DONE, f"turn {body['turn']} was not the open one")
+        return turn
+
+    def _close(self, body: Body) -> ToldTurn:
+        turn = self._open(body)
+        self._expect(turn.state == IN_FLIGHT, f"turn {body['turn']} was not being answered")
+        self._expect(turn.fence == body["fence"], f"fence {body['fence']} ended what fence {turn.fence} held")
+        return turn
+
+    def _add(self, turn: ToldTurn, body: Body) -> None:
+        window = turn.windows.get(body["fence"])
+        self._expect(window is not None, f"no attempt had fence {body['fence']}")
+        told = [ToldCandidate(each["text"], place, window) for place, each in enumerate(body["candidates"])]
+        turn.candidates.extend(told)
+
+    def _nothing(self, body: Body) -> ToldTurn:
+        self.faults.append(f"there was no turn {body['turn']}")
+        return ToldTurn(IN_FLIGHT, 0)
