@@ -1,0 +1,129 @@
+"""The numbered points at which a process may die, and the model whose answers tell what it was asked."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+import convo
+from convo.testing import FaultPoints, HistoryClient, expected_reply, kill_at
+from tests.faults.worker import Tell, Worker
+
+
+class Broken(Exception):
+    pass
+
+
+def passed(store: convo.Store, talk: convo.Conversation) -> list[str]:
+    with FaultPoints(store.engine) as points:
+        talk.send("hello")
+    return points.names
+
+
+def test_each_point_of_a_turn_has_its_name(store: convo.Store):
+    store.client = HistoryClient()
+    talk = store.create()
+    points = FaultPoints(store.engine)
+    store.client = points.client(store.client)
+    with points:
+        talk.send("hello")
+    names = [each for each in points.names if each not in ("before BEGIN", "after BEGIN")]
+    begins = "at the beginning of a transaction"
+    assert [begins, "before SELECT convo_conversations", "after SELECT convo_conversations"] == names[:3]
+    called = names.index("before the model")
+    assert ["before COMMIT", "after COMMIT", "before the model", "after the model", begins] == names[
+        called - 2 : called + 3
+    ]
+    assert ["before COMMIT", "after COMMIT"] == names[-2:]
+    assert 2 == names.count("before INSERT convo_messages")
+
+
+def test_the_same_turn_passes_the_same_points(store: convo.Store):
+    talk = store.create(model="offline/echo")
+    talk.send("hello")
+    assert passed(store, talk) == passed(store, talk)
+
+
+def test_nothing_is_counted_outside_the_block(store: convo.Store):
+    talk = store.create(model="offline/echo")
+    with FaultPoints(store.engine) as points:
+        pass
+    store.client = points.client(HistoryClient())
+    talk.send("hello")
+    assert [] == points.names
+
+
+def test_what_is_raised_at_a_point_is_raised_there(store: convo.Store):
+    def at(number: int, name: str) -> None:
+        if name == "before INSERT convo_messages":
+            raise Broken
+
+    talk = store.create(model="offline/echo")
+    with FaultPoints(store.engine, at=at) as points, pytest.raises(Broken):
+        talk.send("hello")
+    assert ("before ROLLBACK", []) == (points.names[-2], talk.messages())
+
+
+def test_points_are_numbered_over_all_threads(url: str):
+    reached: list[int] = []
+    with convo.Store(url) as store, ThreadPoolExecutor(4) as pool:
+        talks = [store.create(model="offline/echo") for _ in range(4)]
+        with FaultPoints(store.engine, at=lambda number, _: reached.append(number)) as points:
+            list(pool.map(lambda talk: talk.send("hello"), talks))
+    assert list(range(1, len(points.names) + 1)) == sorted(reached)
+
+
+def die_at(tell: Tell, url: str, number: int) -> None:
+    with convo.Store(url) as store, FaultPoints(store.engine, at=kill_at(number)):
+        store.create(name="a", model="offline/echo")
+        tell("created")
+
+
+def test_a_process_is_killed_at_the_point_that_was_named(url: str):
+    ended = [Worker(die_at, url, number) for number in (3, 1000)]
+    assert [[], ["created"]] == [each.end() for each in ended]
+    assert [-signal.SIGKILL, 0] == [each.process.exitcode for each in ended]
+
+
+def test_an_answer_tells_the_history_that_it_was_given(store: convo.Store):
+    store.client = HistoryClient()
+    talk = store.create(context="c", examples=[("i", "o")], opening="hi")
+    replies = [talk.send(said).text for said in ("a", "b")]
+    messages, examples = talk.messages(), talk.examples()
+    assert [expected_reply("c", examples, messages[:end]) for end in (2, 4)] == replies
+
+
+def test_calls_are_counted_answered_or_not(store: convo.Store):
+    def refuse(request: convo.ChatRequest) -> None:
+        raise Broken
+
+    store.client = HistoryClient(before_answer=refuse)
+    with pytest.raises(convo.ModelError):
+        store.create().send("a")
+    assert 1 == store.client.calls
+
+
+def test_the_hook_is_called_before_the_answer_with_what_was_asked():
+    asked: list[str] = []
+    waits, goes = threading.Event(), threading.Event()
+
+    def wait(request: convo.ChatRequest) -> None:
+        asked.append(request.messages[-1].content)
+        waits.set()
+        assert goes.wait(60)
+
+    with convo.Store("sqlite://", client=HistoryClient(before_answer=wait)) as store, ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(store.create().send, "a")
+        assert waits.wait(60)
+        assert not sent.done()
+        goes.set()
+        assert ("a", ["a"]) == (sent.result().conversation.messages()[0].content, asked)
+
+
+def test_the_model_has_the_limit_that_it_was_given(store: convo.Store):
+    store.client = HistoryClient(input_token_limit=3)
+    with pytest.raises(convo.PromptTooLong):
+        store.create().send("more than three tokens of text")

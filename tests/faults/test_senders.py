@@ -1,0 +1,36 @@
+"""Many senders on one conversation: each turn is paid for once, and answers what stands before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.faults.senders import (
+    Race,
+    race_of_processes,
+    race_of_threads,
+    same_request_from_processes,
+    same_request_from_threads,
+)
+
+SENDERS, TURNS = 8, 5
+
+
+@pytest.mark.parametrize("run", [race_of_threads, race_of_processes])
+def test_eight_senders_on_one_conversation_pay_once_a_turn(url: str, run: Callable[..., Race]):
+    ended = run(url, SENDERS, TURNS)
+    assert [] == ended.wrong
+    assert (SENDERS * TURNS, SENDERS * TURNS) == (ended.calls, ended.turns)
+
+
+def test_one_request_from_100_threads_at_once_is_one_turn(url: str):
+    calls, turns, got = same_request_from_threads(url, 100)
+    assert (1, 1, 100) == (calls, turns, len(got))
+    assert 1 == len(set(got) - {"TurnInFlight"})
+
+
+def test_one_request_from_ten_processes_of_ten_threads_is_one_turn(url: str):
+    calls, turns, got = same_request_from_processes(url, 10, 10)
+    assert (1, 1, 100) == (calls, turns, len(got))
+    assert 1 == len(set(got) - {"TurnInFlight"})

@@ -1,0 +1,22 @@
+"""What the process that workers are forked from has done: everything that the first turn of a process is slow for.
+
+It is imported there, once, and by nobody else. The store is in memory and closed again: nothing is open at a fork.
+"""
+
+from __future__ import annotations
+
+import gc
+
+import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401 - the driver, so that no worker has to load it
+
+import convo
+from convo.testing import FaultPoints, HistoryClient
+
+with convo.Store("sqlite://", client=HistoryClient()) as store, FaultPoints(store.engine):
+    talk = store.create(name="warm", messages=["a", "b"], examples=[("i", "o")])
+    talk.send("c", request_key="c")
+    talk.update(title="t")
+    store.delete("warm")
+
+gc.collect()
+gc.freeze()  # or each worker would copy what its collector touches
