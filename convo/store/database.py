@@ -144,9 +144,16 @@ class Database:
         """Close the connections, unless they are an Engine's that was passed in."""
         self.owner.close()
         if self._owned:
-            with self._last_word():
+            with forks.using(), self._last_word():
                 self.engine.dispose()
         self._lock.close()
+
+    def let_go(self) -> None:
+        """Have no file open; called before a fork, and what is needed after it is opened again."""
+        if self._file is not None:
+            with self._last_word():
+                self.engine.dispose()
+            self._lock.close()
 
     def start_anew(self) -> None:
         """Leave to the parent process what is its own; called in a child right after the fork."""
@@ -255,12 +262,18 @@ class Database:
         if not self._is_sqlite:
             yield
             return
-        with self._lock.held(within_s):
+        with forks.using(), self._lock.held(within_s):
             yield
 
-    def _reader(self) -> contextlib.AbstractContextManager[None]:
-        """Return what a reader has to hold: nothing, but in memory, where all threads share one connection."""
-        return self._lock.held(PATIENCE_S) if self._is_sqlite and self._file is None else contextlib.nullcontext()
+    @contextlib.contextmanager
+    def _reader(self) -> Iterator[None]:
+        """Hold what a reader has to: in memory, where all threads share one connection, the place of the writer."""
+        with contextlib.ExitStack() as stack:
+            if self._is_sqlite:
+                stack.enter_context(forks.using())
+            if self._is_sqlite and self._file is None:
+                stack.enter_context(self._lock.held(PATIENCE_S))
+            yield
 
     @contextlib.contextmanager
     def _last_word(self) -> Iterator[None]:

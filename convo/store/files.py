@@ -7,12 +7,15 @@ The database file itself is only ever looked at by name: to open and close it wo
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from convo.errors import StoreReadOnly, StoreUnavailable
+from convo.errors import StoreError, StoreFull, StoreReadOnly, StoreUnavailable
 
 if sys.platform != "win32":
     import fcntl
@@ -31,11 +34,16 @@ _OF_NETWORKS = frozenset(
 _LOCAL_FUSE = ("fuse.ntfs-3g", "fuse.exfat", "fuse.fuse-overlayfs")
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NO_LEAVE = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
 def create(path: Path) -> None:
     """Create a database file for its user's eyes only, with the folder it lies in, where it is missing.
 
     Raises:
         StoreUnavailable: the path is a folder, or the file cannot be created.
+        StoreFull: there is no room for it.
     """
     try:
         if path.is_dir():
@@ -45,6 +53,8 @@ def create(path: Path) -> None:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise _full(path, error) from error
         raise StoreUnavailable(f"{path} cannot be created ({error.strerror}): name another place") from error
 
 
@@ -52,7 +62,9 @@ def open_beside(path: Path, database: Path) -> int:
     """Open a file that belongs to a store, for everybody who may write its database; create it where it is missing.
 
     Raises:
-        StoreReadOnly: it cannot be opened, and so the store cannot be written.
+        StoreReadOnly: it may not be opened, and so the store cannot be written.
+        StoreFull: there is no room for it.
+        StoreUnavailable: it cannot be opened for another reason.
     """
     try:
         if path.parent != database.parent:
@@ -63,11 +75,22 @@ def open_beside(path: Path, database: Path) -> int:
             return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         _share(path, database, 0o666)
     except OSError as error:
-        raise StoreReadOnly(
-            f"the store cannot be written: {path} cannot be opened ({error.strerror}): "
-            "make its folder writable, or name another store"
-        ) from error
+        raise _refusal(path, error) from error
     return handle
+
+
+def _refusal(path: Path, error: OSError) -> StoreError:
+    """Return convo's error for a file beside the database that cannot be opened."""
+    what = f"the store cannot be written: {path} cannot be opened ({error.strerror})"
+    if error.errno in _NO_ROOM:
+        return _full(path, error)
+    if error.errno in _NO_LEAVE:
+        return StoreReadOnly(f"{what}: make its folder writable, or name another store")
+    return StoreUnavailable(f"{what}: see what is in its place, or name another store")
+
+
+def _full(path: Path, error: OSError) -> StoreFull:
+    return StoreFull(f"{path} cannot be created ({error.strerror}): free some space and try again")
 
 
 def _make_folder(folder: Path, database: Path) -> None:
@@ -99,6 +122,20 @@ def lock_now(handle: int) -> bool:
     return True
 
 
+def is_unlocked(handle: int) -> bool:
+    """Return whether nobody has the lock on an open file; who takes it now waits until this handle is closed.
+
+    Any number may look at once: none of them is taken for the holder.
+    """
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def unlock(handle: int) -> None:
     """Let go of the lock on an open file."""
     if sys.platform != "win32":
@@ -112,7 +149,10 @@ def is_full(database: Path) -> bool:
     """
     if sys.platform == "win32":
         return False
-    room = os.statvfs(database.parent)
+    try:
+        room = os.statvfs(database.parent)
+    except OSError:
+        return False
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     largest = max(_size(database), _size(Path(f"{database}-wal")))
     at_limit = limit != resource.RLIM_INFINITY and largest + ROOM_BYTES > limit
@@ -149,21 +189,36 @@ def kind_of_file_system(path: Path, mounts: str) -> str:
 
     https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
     """
-    deepest, kind = -1, ""
-    for line in mounts.splitlines():
+    on_the_way = [each for each in _mounts(mounts) if path.is_relative_to(each.point)]
+    numbers = {each.number for each in on_the_way}
+    here = [each for each in on_the_way if each.parent not in numbers - {each.number}]
+    kind = ""
+    while here:
+        # As the kernel walks: the first mount on the way hides those that lie deeper on the same file system.
+        first = min(here, key=lambda each: len(each.point.parts))
+        kind = first.kind
+        here = [each for each in on_the_way if each.parent == first.number != each.number]
+    return kind
+
+
+class _Mount(NamedTuple):
+    number: str
+    parent: str
+    point: Path
+    kind: str
+
+
+def _mounts(text: str) -> Iterator[_Mount]:
+    for line in text.split("\n"):
         before, separator, after = line.partition(" - ")
         fields = before.split(" ")
-        if not separator or len(fields) < 5:
-            continue
-        point = Path(_unescaped(fields[4]))
-        if path.is_relative_to(point) and len(point.parts) >= deepest:  # a later mount hides an earlier one
-            deepest, kind = len(point.parts), after.split(" ")[0]
-    return kind
+        if separator and len(fields) > 4:
+            yield _Mount(fields[0], fields[1], Path(_unescaped(fields[4])), after.split(" ")[0])
 
 
 def is_of_network(kind: str) -> bool:
     """Return whether a type of file system is one that several hosts can write; of FUSE all that are not known."""
-    return kind in _OF_NETWORKS or (kind.startswith("fuse.") and kind not in _LOCAL_FUSE)
+    return kind in _OF_NETWORKS or (kind.split(".", maxsplit=1)[0] == "fuse" and kind not in _LOCAL_FUSE)
 
 
 def _unescaped(field: str) -> str:

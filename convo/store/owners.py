@@ -64,7 +64,8 @@ class Owner:
         """Show no more life, unless an attempt is still under way: then the process's end will do it."""
         with self._guard:
             if self._handle is not None and self._folder is not None and not self._attempts:
-                (self._folder / self._nonce).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # the next one that starts here takes it away
+                    (self._folder / self._nonce).unlink()
                 self.forget()
 
     def forget(self) -> None:
@@ -85,9 +86,10 @@ class Owner:
             with contextlib.suppress(OSError):  # no such locks here: nobody can tell, and the lease does
                 while not files.lock_now(self._handle):  # somebody is looking whether we are gone
                     time.sleep(0.001)
-            for other in self._folder.iterdir():
-                if other.name != self._nonce:
-                    _bury(other)
+            with contextlib.suppress(OSError):  # the folder may be gone again
+                for other in self._folder.iterdir():
+                    if other.name != self._nonce:
+                        _bury(other)
 
     def _is_shown(self) -> bool:
         return self._handle is not None and os.fstat(self._handle).st_nlink > 0
@@ -102,11 +104,13 @@ def _bury(path: Path) -> bool:
     except OSError:  # somebody else's: the lease will tell
         return False
     try:
-        if not files.lock_now(handle):
+        if not files.is_unlocked(handle):
             return False
-        path.unlink(missing_ok=True)
+        if os.fstat(handle).st_nlink > 0:  # else it is not what stands at `path` now, if anything does
+            path.unlink(missing_ok=True)
+            return True
     except OSError:
         return False
     finally:
         os.close(handle)
-    return True
+    return _bury(path)

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, QueuePool, create_engine, event
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from convo.errors import InvalidInput, StoreReadOnly, StoreUnavailable
@@ -152,14 +153,17 @@ def checkpoint(engine: Engine, file: Path) -> None:
     """Move the write-ahead log into the database when it is long; for the holder of the writer's lock only."""
     if not _is_long(file):
         return
-    connection = engine.raw_connection()
+    try:
+        connection = engine.raw_connection()
+    except (sqlite3.Error, SQLAlchemyError):  # what was to be stored is stored: the next writer tells what is wrong
+        return
     try:
         cursor = connection.cursor()
         cursor.execute("PRAGMA busy_timeout = 0")  # readers are not waited for: the next writer tries again
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
     except sqlite3.Error:
-        connection.invalidate()  # what was committed stays in the log, and the next writer tells what is wrong
+        connection.invalidate()  # what was committed stays in the log
     finally:
         connection.close()
 

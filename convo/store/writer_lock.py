@@ -47,8 +47,8 @@ class WriterLock:
         if not self._threads.acquire(timeout=within_s):
             raise StoreBusy(f"the store was busy for {within_s:.0f} s: try again")
         try:
-            self._lock_files(until, within_s)
-            try:
+            try:  # around the locking, too: Ctrl-C may come right after it
+                self._lock_files(until, within_s)
                 yield
             finally:
                 self._unlock_files()
@@ -63,9 +63,7 @@ class WriterLock:
     def _lock_files(self, until: float, within_s: float) -> None:
         if self._database is None:
             return
-        if not self._doors:
-            self._doors = [self._open(self._database, ".next"), self._open(self._database, "")]
-        queue, place = self._doors
+        queue, place = self._open_doors(self._database)
         busy = StoreBusy(f"other processes held the store for {within_s:.0f} s: try again")
         while not files.lock_now(queue):
             if time.monotonic() > until:
@@ -81,10 +79,14 @@ class WriterLock:
         finally:
             files.unlock(queue)
 
-    def _unlock_files(self) -> None:
-        for door in self._doors[1:]:
-            files.unlock(door)
+    def _open_doors(self, database: Path) -> list[int]:
+        """Open the files; again when somebody took one away, as others would meet before a new one."""
+        if any(os.fstat(door).st_nlink == 0 for door in self._doors):
+            self.close()
+        for ending in (".lock.next", ".lock")[len(self._doors) :]:
+            self._doors.append(files.open_beside(Path(f"{database}{ending}"), database))
+        return self._doors
 
-    @staticmethod
-    def _open(database: Path, ending: str) -> int:
-        return files.open_beside(Path(f"{database}.lock{ending}"), database)
+    def _unlock_files(self) -> None:
+        for door in self._doors:
+            files.unlock(door)
