@@ -38,9 +38,7 @@ def upgrade() -> None:
 OPEN = "import sys, convo; print(convo.Store(sys.argv[1]).database.revision())"
 UPGRADE = "import sys; from convo.store.database import Database; Database(sys.argv[1]).upgrade()"
 
-OPEN_AT_ONCE = (
-    "import sys\nfrom convo.stores import Store\nimport alembic.command\n# go\nStore(sys.argv[1]).close()"
-)
+OPEN_AT_ONCE = "import sys\nfrom convo.stores import Store\nimport alembic.command\n# go\nStore(sys.argv[1]).close()"
 UPGRADE_AT_ONCE = """
 import sys
 from convo.store.database import Database
