@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,22 @@ def test_the_first_block_is_one_command_whose_chat_goes_on_when_run_again(tmp_pa
 def test_the_second_block_is_one_command_that_runs_the_tests():
     (line,) = blocks(ROOT / "README.md", "sh")[1].splitlines()
     assert line.endswith(" && .venv/bin/python -m pytest")
+
+
+DURABILITY = ROOT / "docs" / "durability.md"
+LONG_FORMS = re.findall(r"^python (-m tests.faults .*)$", "".join(blocks(DURABILITY, "sh")), re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", LONG_FORMS)
+def test_the_commands_of_the_durability_page_run(command: str):
+    """With small numbers: the long forms take minutes."""
+    short = re.sub(r"\b\d+\b", lambda number: str(min(int(number[0]), 3)), command)
+    expected = (0, "")
+    if short.endswith(" disk"):
+        short += " --calls ftruncate"
+        expected = expected if shutil.which("strace") else (2, "strace is needed: install it\n")
+    ran = subprocess.run([sys.executable, *short.split()], capture_output=True, text=True, cwd=ROOT)
+    assert expected == (ran.returncode, ran.stderr)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
