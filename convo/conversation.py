@@ -6,8 +6,9 @@ stored: it may be used from several threads, beside others of the same conversat
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Literal, Protocol, Self, TypeVar, Unpack, get_args
 
@@ -31,7 +32,7 @@ Unfinished = Literal["raise", "resume", "discard"]
 
 
 FAILING_S = 2.0
-"""How long a caller whose turn failed waits for that to be stored."""
+"""How long a caller whose turn failed tries to have that stored; what one PostgreSQL statement waits comes on top."""
 
 
 class Opened(Protocol):
@@ -50,7 +51,7 @@ class Conversation(ConversationFacts):
 
     def refresh(self) -> Self:
         """Read the conversation's row again; returns the same object."""
-        self._record = self._database.read(lambda repository: repository.get(self.id, self.owner))
+        self._read(lambda *_: None)
         return self
 
     def messages(self, last: int | None = None) -> list[Message]:
@@ -88,7 +89,10 @@ class Conversation(ConversationFacts):
         question = prepare.question(text)
 
         def work(ask: Ask) -> Fit:
-            return self._database.read(lambda repository: turn.preview(repository, self.id, self.owner, question, ask))
+            with self._named():
+                return self._database.read(
+                    lambda repository: turn.preview(repository, self.id, self.owner, question, ask)
+                )
 
         return self._with_model(model, Parameters(), DEADLINE_S, work)[1]
 
@@ -208,7 +212,8 @@ class Conversation(ConversationFacts):
             record = repository.get(self.id, self.owner)
             return record, work(repository, record)
 
-        self._record, result = self._database.read(whole)
+        with self._named():
+            self._record, result = self._database.read(whole)
         return result
 
     def _write(
@@ -219,9 +224,15 @@ class Conversation(ConversationFacts):
         request_key: str | None = None,
         within_s: float | None = None,
     ) -> Result:
-        """Run `work` in a transaction; an error of the store tells which turn it hit."""
-        try:
+        """Run `work` in a transaction and commit it."""
+        with self._named(turn_number, request_key):
             return self._database.write(work, within_s=within_s)
+
+    @contextlib.contextmanager
+    def _named(self, turn_number: int | None = None, request_key: str | None = None) -> Iterator[None]:
+        """Let an error of the store tell which turn it hit."""
+        try:
+            yield
         except StoreError as error:
             error.conversation, error.turn, error.request_key = self.id, turn_number, request_key
             raise

@@ -21,12 +21,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
-from convo.errors import CommitUnknown, ConvoError, InvalidInput, StoreBusy, StoreError
+from convo.errors import CommitUnknown, ConvoError, InvalidInput, StoreBusy, StoreError, StoreUnavailable
 from convo.store import faults, files, forks, postgres, schema, sqlite
 from convo.store.ledger import Trace
 from convo.store.owners import Owner
 from convo.store.repository import ConversationRepository
-from convo.store.writer_lock import WriterLock
+from convo.store.writer_lock import WriterLock, lock_of_memory
 
 Result = TypeVar("Result")
 Work = Callable[[ConversationRepository], Result]
@@ -40,7 +40,16 @@ PATIENCE_S = 30.0
 CLOSING_S = 2.0
 """How long a store that is closed waits for its place: somebody else will move the log, then."""
 
+FORKING_S = 0.1
+"""The same for each store of a process that forks."""
+
 LONGEST_PAUSE_S = 1.0
+
+OPENING_S = 0.5
+"""How long a server that is gone is waited for when a store is opened: a wrong URL is told soon."""
+
+_SECRETS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
+"""The parts of a URL's query that nobody is shown: https://www.postgresql.org/docs/current/libpq-connect.html."""
 
 _SQLITE = ("sqlite", "sqlite+pysqlite", "sqlite+aiosqlite")
 """Not pysqlcipher: the plain driver would store its users' texts unencrypted."""
@@ -75,7 +84,7 @@ def _unquoted() -> Iterator[None]:
 
 def shown_url(url: URL) -> str:
     """Return a URL for people: without its password, and readable."""
-    return unquote(url.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True))
+    return unquote(url.difference_update_query(_SECRETS).render_as_string(hide_password=True))
 
 
 def open_engine(url: str | URL) -> Engine:
@@ -105,15 +114,6 @@ class _Unanswered(Generic[Result]):
     result: Result
 
 
-def _followed(engine: Engine) -> Engine:
-    """Return an engine that was passed in, with convo's rules."""
-    engine.hide_parameters = True  # the parameters are people's conversations
-    if engine.dialect.name == "sqlite":
-        sqlite.attach(engine)
-        return engine
-    return postgres.attached(engine)
-
-
 class Database:
     """A store's connections. Safe to share between threads; a child process that is forked gets its own."""
 
@@ -125,15 +125,30 @@ class Database:
             StoreUnavailable: the file cannot be created or lies on a network, or the driver is not installed.
         """
         self._owned = not isinstance(target, Engine)
-        self.engine = _followed(target) if isinstance(target, Engine) else open_engine(target)
+        self.engine = target if isinstance(target, Engine) else open_engine(target)
         self._is_sqlite = self.engine.dialect.name == "sqlite"
         self._file = sqlite.file_of(self.engine.url) if self._is_sqlite else None
+        self._is_inherited = False
+        if isinstance(target, Engine):
+            self._follow_rules()
         self.owner = Owner(self._file)
-        self._lock = WriterLock(self._file)
+        self._lock = WriterLock(self._file) if self._file else lock_of_memory(self.engine.pool)
         self._writing = sessionmaker(self.engine, autoflush=False, expire_on_commit=False)
         self._reader_engine = self.engine.execution_options(**{sqlite.READ_ONLY: True})
         self._reading = sessionmaker(self._reader_engine, autoflush=False, expire_on_commit=False)
         forks.watch(self)
+
+    def _follow_rules(self) -> None:
+        """Make an engine that was passed in follow convo's rules."""
+        if not self._is_sqlite:
+            self.engine = postgres.attached(self.engine)
+            return
+        self.engine.hide_parameters = True  # they are people's conversations
+        if self._file is not None:
+            files.refuse_network(self._file)  # before anything is opened there
+        with self._translated():
+            self._file = sqlite.file_behind(self.engine)
+        sqlite.attach(self.engine, self._file)
 
     @property
     def where(self) -> str:
@@ -147,11 +162,12 @@ class Database:
             with forks.using(), self._last_word():
                 self.engine.dispose()
         self._lock.close()
+        forks.forget(self)
 
     def let_go(self) -> None:
-        """Have no file open; called before a fork, and what is needed after it is opened again."""
+        """Have no file open, those of an engine that was passed in included; what is needed is opened again."""
         if self._file is not None:
-            with self._last_word():
+            with self._last_word(FORKING_S):
                 self.engine.dispose()
             self._lock.close()
 
@@ -159,19 +175,24 @@ class Database:
         """Leave to the parent process what is its own; called in a child right after the fork."""
         self.owner.forget()
         self.owner = Owner(self._file)
+        if self._is_sqlite and self._file is None:
+            return  # of a database in memory the child has its own copy
         self._lock.close()
         self._lock = WriterLock(self._file)
-        if self._file is not None or not self._is_sqlite:  # of a database in memory the child has its own copy
-            forks.keep(self.engine.pool)
-            self.engine.dispose(close=False)
+        self._is_inherited = self._file is not None and files.is_inherited(self._file)
+        forks.keep(self.engine.pool)
+        self.engine.dispose(close=False)
 
     def check_schema(self) -> None:
         """Raise SchemaOutOfDate unless the store has this release's schema; create it in a new SQLite file."""
-        with self._looking() as connection:
-            new = self._is_sqlite and schema.is_empty(connection)
-            if not new:
-                schema.check(connection)
-        if new:
+
+        def is_new(connection: Connection) -> bool:
+            if self._is_sqlite and schema.is_empty(connection):
+                return True
+            schema.check(connection)
+            return False
+
+        if self._look(is_new):
             self.upgrade()
 
     def upgrade(self) -> None:
@@ -181,8 +202,7 @@ class Database:
 
     def revision(self) -> str | None:
         """Return the revision of the store's schema; None when it has no tables of convo."""
-        with self._looking() as connection:
-            return schema.current(connection)
+        return self._look(schema.current)
 
     def read(self, work: Work[Result]) -> Result:
         """Run `work` in a transaction that does not write; again from its beginning when the connection was lost.
@@ -250,11 +270,15 @@ class Database:
     def _repository(self, session: Session) -> ConversationRepository:
         return ConversationRepository(session, is_gone=self.owner.is_gone)
 
-    @contextlib.contextmanager
-    def _looking(self) -> Iterator[Connection]:
-        """Yield a connection that will not write."""
-        with self._translated(), self._reader(), self._reader_engine.connect() as connection:
-            yield connection
+    def _look(self, at: Callable[[Connection], Result]) -> Result:
+        """Run `at` on a connection that will not write; a server that is gone is not waited for."""
+
+        def once() -> Result:
+            with self._reader(), self._reader_engine.connect() as connection:
+                return at(connection)
+
+        with self._translated():
+            return _patiently(once, OPENING_S)
 
     @contextlib.contextmanager
     def _writer(self, within_s: float) -> Iterator[None]:
@@ -263,6 +287,7 @@ class Database:
             yield
             return
         with forks.using(), self._lock.held(within_s):
+            self._check_ours()
             yield
 
     @contextlib.contextmanager
@@ -271,17 +296,26 @@ class Database:
         with contextlib.ExitStack() as stack:
             if self._is_sqlite:
                 stack.enter_context(forks.using())
+                self._check_ours()
             if self._is_sqlite and self._file is None:
                 stack.enter_context(self._lock.held(PATIENCE_S))
             yield
 
+    def _check_ours(self) -> None:
+        """Raise StoreUnavailable in a child that has inherited a file: what it stored would be lost."""
+        if self._is_inherited:
+            raise StoreUnavailable(
+                f"{self._file} was open, beside the store's own connections, when this process was forked: "
+                "close it before the fork, or start the process with spawn"
+            )
+
     @contextlib.contextmanager
-    def _last_word(self) -> Iterator[None]:
+    def _last_word(self, within_s: float = CLOSING_S) -> Iterator[None]:
         """Hold the writer's place, if it can be had, as the last connection to a file moves its log."""
         with contextlib.ExitStack() as stack:
             if self._file is not None and self._file.exists():
                 with contextlib.suppress(StoreError):
-                    stack.enter_context(self._lock.held(CLOSING_S))
+                    stack.enter_context(self._lock.held(within_s))
             yield
 
     @contextlib.contextmanager

@@ -21,6 +21,7 @@ from convo.errors import (
 _SQLITE: dict[int, tuple[type[StoreError], str]] = {
     sqlite3.SQLITE_BUSY: (StoreBusy, "another writer holds the store: try again"),
     sqlite3.SQLITE_LOCKED: (StoreBusy, "another writer holds the store: try again"),
+    sqlite3.SQLITE_PROTOCOL: (StoreBusy, "other processes held the store's log: try again"),
     sqlite3.SQLITE_READONLY: (StoreReadOnly, "the store cannot be written: make the file and its folder writable"),
     sqlite3.SQLITE_PERM: (StoreReadOnly, "the store cannot be written: make the file and its folder writable"),
     sqlite3.SQLITE_IOERR: (StoreUnavailable, "the disk failed while the store was read or written"),
@@ -41,6 +42,8 @@ _POSTGRES: dict[str, tuple[type[StoreError], str]] = {
     "25006": (StoreReadOnly, "the database is read-only: connect to the primary"),
     "53100": (StoreFull, "the database's disk is full: free some space and try again"),
     "42501": (StoreReadOnly, "the database's user may not write convo's tables: grant it the right"),
+    "XX001": (StoreCorrupt, "the database reports damaged data: restore it from a backup"),
+    "XX002": (StoreCorrupt, "the database reports a damaged index: rebuild it, or restore it from a backup"),
     "42P01": (StoreUnavailable, "convo's tables are not there: run `convo db upgrade`"),
 }
 _POSTGRES_CLASSES: dict[str, tuple[type[StoreError], str]] = {
@@ -50,7 +53,7 @@ _POSTGRES_CLASSES: dict[str, tuple[type[StoreError], str]] = {
     "28": (StoreUnavailable, "the database refused the user or password"),
     "3D": (StoreUnavailable, "the server has no such database: create it"),
     "23": (StoredDataError, "the store refused a row that breaks its rules"),
-    "XX": (StoreCorrupt, "the database reports damaged data: restore it from a backup"),
+    "58": (StoreUnavailable, "the server's disk or system failed: see its log"),
 }
 
 UNIQUE_VIOLATION, TIMED_OUT = "23505", "57014"
@@ -97,7 +100,8 @@ def is_of_disk(error: DBAPIError) -> bool:
 
 def quotes_a_row(error: DBAPIError) -> bool:
     """Return whether the database's own text may quote what was to be stored, as PostgreSQL's DETAIL does."""
-    return isinstance(error, DataError) or (_sqlstate(error.orig) or "")[:2] in ("22", "23")
+    has_context = bool(getattr(getattr(error.orig, "diag", None), "context", None))  # log_parameter_max_length_on_error
+    return has_context or isinstance(error, DataError) or (_sqlstate(error.orig) or "")[:2] in ("22", "23")
 
 
 def _told(error: DBAPIError) -> tuple[type[StoreError], str]:

@@ -24,6 +24,10 @@ if sys.platform != "win32":
 ROOM_BYTES = 2**20
 """With less than this left, a write that failed is taken to have failed for want of space."""
 
+_HANDLES = Path("/dev/fd")
+
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+
 _MOUNTS = Path("/proc/self/mountinfo")
 
 _OF_NETWORKS = frozenset(
@@ -70,10 +74,10 @@ def open_beside(path: Path, database: Path) -> int:
         if path.parent != database.parent:
             _make_folder(path.parent, database)
         try:
-            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         except FileExistsError:
-            return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        _share(path, database, 0o666)
+            return os.open(path, os.O_CREAT | os.O_RDWR | _NO_LINK, 0o600)
+        _share(handle, database, 0o666)
     except OSError as error:
         raise _refusal(path, error) from error
     return handle
@@ -94,21 +98,43 @@ def _full(path: Path, error: OSError) -> StoreFull:
 
 
 def _make_folder(folder: Path, database: Path) -> None:
-    with contextlib.suppress(FileExistsError):
+    try:
         folder.mkdir(mode=0o700)
-        _share(folder, database, 0o777)
+    except FileExistsError:
+        return
+    if sys.platform != "win32":
+        handle = os.open(folder, os.O_DIRECTORY | _NO_LINK)
+        _share(handle, database, 0o777)
+        os.close(handle)
 
 
-def _share(path: Path, database: Path, most: int) -> None:
-    """Let those use a new file or folder who may use the database, as SQLite does with its own."""
+def _share(handle: int, database: Path, most: int) -> None:
+    """Let those use a new file or folder who may use the database, as SQLite does with its own.
+
+    By its handle: what stands under its name may be another's by now, and root would give that away.
+    """
     if sys.platform == "win32":
         return
-    with contextlib.suppress(FileNotFoundError):  # the database: the file keeps to its user
+    with contextlib.suppress(OSError):  # there is no database, or a file system without modes: it keeps to its user
         of = database.stat()
         read = of.st_mode & 0o444
-        path.chmod((stat.S_IMODE(of.st_mode) | read >> 2) & most | 0o600)
-        with contextlib.suppress(PermissionError):
-            os.chown(path, of.st_uid if os.geteuid() == 0 else -1, of.st_gid)
+        os.fchmod(handle, (stat.S_IMODE(of.st_mode) | read >> 2) & most | 0o600)
+        os.fchown(handle, of.st_uid if os.geteuid() == 0 else -1, of.st_gid)
+
+
+def is_inherited(database: Path) -> bool:
+    """Return whether this process has the file open, whoever opened it; for a child, right after the fork."""
+    try:
+        wanted = database.stat()
+        handles = [int(each) for each in os.listdir(_HANDLES)]  # noqa: PTH208 - of numbers, not of paths
+    except OSError:
+        return False
+    for handle in handles:
+        with contextlib.suppress(OSError):
+            found = os.fstat(handle)
+            if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                return True
+    return False
 
 
 def lock_now(handle: int) -> bool:
@@ -122,11 +148,8 @@ def lock_now(handle: int) -> bool:
     return True
 
 
-def is_unlocked(handle: int) -> bool:
-    """Return whether nobody has the lock on an open file; who takes it now waits until this handle is closed.
-
-    Any number may look at once: none of them is taken for the holder.
-    """
+def lock_shared_now(handle: int) -> bool:
+    """Take a share of the lock on an open file unless another handle has it whole: any number may look so at once."""
     if sys.platform == "win32":
         return True
     try:
@@ -139,7 +162,8 @@ def is_unlocked(handle: int) -> bool:
 def unlock(handle: int) -> None:
     """Let go of the lock on an open file."""
     if sys.platform != "win32":
-        fcntl.flock(handle, fcntl.LOCK_UN)
+        with contextlib.suppress(OSError):  # there are none here
+            fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 def is_full(database: Path) -> bool:

@@ -50,7 +50,7 @@ class _Gate:
     def enter(self) -> None:
         me = threading.get_ident()
         with self._changed:
-            self._changed.wait_for(lambda: self._forks == 0 or me in self._inside)
+            self._changed.wait_for(lambda: self._forks <= 0 or me in self._inside)
             self._inside.append(me)
 
     def leave(self) -> None:
@@ -89,6 +89,11 @@ def watch(each: Forked) -> None:
     """Tell `each` of every fork of this process as long as it lives."""
     _register()
     _watched.add(each)
+
+
+def forget(each: Forked) -> None:
+    """Tell `each` no more."""
+    _watched.discard(each)
 
 
 def keep(inherited: object) -> None:

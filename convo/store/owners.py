@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from convo.store import files
+from convo.store import files, forks
 
 _NONCE = re.compile(r"[0-9a-f]{32}")
 
@@ -43,11 +43,11 @@ class Owner:
         Raises:
             StoreReadOnly: life cannot be shown, as the store's folder cannot be written.
         """
-        with self._guard:
-            self._show_life()
         name = f"{self._nonce}.{next(self._numbers)}"
-        self._attempts.add(name)
         try:
+            with self._guard, forks.using():  # a child with a copy of the lock would make us look alive for ever
+                self._show_life()
+                self._attempts.add(name)
             yield name
         finally:
             self._attempts.discard(name)
@@ -68,8 +68,11 @@ class Owner:
                     (self._folder / self._nonce).unlink()
                 self.forget()
 
+    def __del__(self) -> None:
+        self.forget()
+
     def forget(self) -> None:
-        """Close the file, in a child process: it is the parent's life that it shows."""
+        """Close the file, and leave it where it is."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
@@ -98,13 +101,13 @@ class Owner:
 def _bury(path: Path) -> bool:
     """Return whether the store that showed life at `path` is gone; its file goes too."""
     try:
-        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return True
     except OSError:  # somebody else's: the lease will tell
         return False
     try:
-        if not files.is_unlocked(handle):
+        if not files.lock_shared_now(handle):
             return False
         if os.fstat(handle).st_nlink > 0:  # else it is not what stands at `path` now, if anything does
             path.unlink(missing_ok=True)

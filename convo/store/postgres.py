@@ -116,14 +116,16 @@ def attached(engine: Engine) -> Engine:
     given = _options(engine.url)
     timeouts = "".join(f"; SET LOCAL {name} = '{each}'" for name, each in TIMEOUTS.items() if name not in given)
     ours = engine.execution_options(isolation_level="AUTOCOMMIT", **{_TIMEOUTS: timeouts})
+    ours.hide_parameters = True  # they are people's conversations
     event.listen(ours, "begin", _begin)
-    event.listen(ours, "reset", _roll_back)
+    event.listen(engine, "reset", _roll_back)  # of the pool, which both have in common
     return ours
 
 
 def _roll_back(connection: Any, *_: object) -> None:  # noqa: ANN401 - the driver's, which convo does not import here
-    # SQLAlchemy takes a transaction for ended whose COMMIT was interrupted: it would keep its row locks.
-    if not connection.closed:
+    # SQLAlchemy takes a transaction for ended whose COMMIT was interrupted: it would keep its row locks. Only ours
+    # are in autocommit mode.
+    if connection.autocommit and not connection.closed:
         connection.rollback()
 
 

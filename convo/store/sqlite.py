@@ -33,7 +33,21 @@ def file_of(url: URL) -> Path | None:
     name = url.database
     if name is not None and name.startswith("file:") and "uri" in url.query:  # https://sqlite.org/uri.html
         name = None if url.query.get("mode") == "memory" else unquote(urlsplit(name).path)
-    return Path(name).resolve() if name and name != ":memory:" else None
+    return _resolved(name) if name and name != ":memory:" else None
+
+
+def _resolved(name: str) -> Path:
+    try:
+        return Path(name).resolve()
+    except (OSError, RuntimeError) as error:  # the folder is gone; links that lead in a circle, before Python 3.13
+        raise StoreUnavailable(f"{name} leads nowhere: name another place") from error
+
+
+def file_behind(engine: Engine) -> Path | None:
+    """Return the file that an engine's connections open, wherever its URL says or a function of its own decides."""
+    with engine.execution_options(**{READ_ONLY: True}).connect() as connection:
+        (file,) = (row[2] for row in connection.exec_driver_sql("PRAGMA database_list") if row[1] == "main")
+    return _resolved(file) if file else None
 
 
 def make_engine(url: URL) -> Engine:
@@ -51,23 +65,22 @@ def make_engine(url: URL) -> Engine:
         arguments["check_same_thread"] = False
         one = {"pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_S}
         engine = create_engine(url, connect_args=arguments, poolclass=QueuePool, hide_parameters=True, **one)
-        attach(engine)
+        attach(engine, None)
         return engine
     engine = create_engine(url, connect_args=arguments, hide_parameters=True)  # which refuses a URL that is none
-    attach(engine)
+    attach(engine, file)
     event.listen(engine, "connect", _leave_log_alone)
     if url.query.get("mode", "rwc") == "rwc":
         files.create(file)
     return engine
 
 
-def attach(engine: Engine) -> None:
-    """Make `engine` follow convo's rules on every connection, those that it opened before included.
+def attach(engine: Engine, file: Path | None) -> None:
+    """Make `engine` on `file` follow convo's rules on every connection, those that it opened before included.
 
     Raises:
         StoreUnavailable: its file lies on a network.
     """
-    file = file_of(engine.url)
     if file is not None:
         files.refuse_network(file)
     event.listen(engine, "connect", _set_up)

@@ -12,10 +12,13 @@ import os
 import random
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
-from convo.errors import StoreBusy
+from sqlalchemy import Pool
+
+from convo.errors import StoreBusy, StoreUnavailable
 from convo.store import files
 
 OFTEN_S = 0.00002
@@ -24,6 +27,14 @@ OFTEN_S = 0.00002
 SELDOM_S = 0.001
 
 _MOST_LOOKS = 200
+
+
+_OF_MEMORY: weakref.WeakKeyDictionary[Pool, WriterLock] = weakref.WeakKeyDictionary()
+
+
+def lock_of_memory(pool: Pool) -> WriterLock:
+    """Return the lock of a database in memory: one for all stores on its connections, which they share."""
+    return _OF_MEMORY.setdefault(pool, WriterLock(None))
 
 
 class WriterLock:
@@ -41,7 +52,7 @@ class WriterLock:
 
         Raises:
             StoreBusy: `within_s` seconds passed.
-            StoreReadOnly: the lock's files cannot be made.
+            StoreReadOnly, StoreFull, StoreUnavailable: the lock's files cannot be made or locked.
         """
         until = time.monotonic() + within_s
         if not self._threads.acquire(timeout=within_s):
@@ -55,6 +66,9 @@ class WriterLock:
         finally:
             self._threads.release()
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
         """Let go of the files."""
         while self._doors:
@@ -65,17 +79,21 @@ class WriterLock:
             return
         queue, place = self._open_doors(self._database)
         busy = StoreBusy(f"other processes held the store for {within_s:.0f} s: try again")
-        while not files.lock_now(queue):
-            if time.monotonic() > until:
-                raise busy
-            time.sleep(random.uniform(0.0005, 0.003))  # noqa: S311 - spreads the looks, guards nothing
         try:
+            while not files.lock_now(queue):
+                if time.monotonic() > until:
+                    raise busy
+                time.sleep(random.uniform(0.0005, 0.003))  # noqa: S311 - spreads the looks, guards nothing
             looks = 0
             while not files.lock_now(place):
                 if time.monotonic() > until:
                     raise busy
                 looks += 1
                 time.sleep(OFTEN_S if looks < _MOST_LOOKS else SELDOM_S)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"files beside {self._database} cannot be locked ({error.strerror}): name a place on a local disk"
+            ) from error
         finally:
             files.unlock(queue)
 

@@ -7,6 +7,7 @@ journal tells, with what senders were told, and with each other.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Table, select
 
 from convo import journal
-from convo.store import rows, sqlite
+from convo.store import forks, rows, sqlite
 from convo.store.rows import CONVERSATIONS, EVENTS, EXAMPLES, MESSAGES, TURNS
 from convo.stores import Store
 from convo.testing.history import expected_reply
@@ -82,9 +83,11 @@ def late_replies(store: Store, conversations: Iterable[str]) -> int:
         return sum(each.told.late for each in _read_all(connection, list(conversations)).values())
 
 
-def _snapshot(store: Store) -> Connection:
-    """Return a connection that sees one moment, and holds up nobody."""
-    return store.engine.execution_options(**{sqlite.READ_ONLY: True}).connect()
+@contextlib.contextmanager
+def _snapshot(store: Store) -> Iterator[Connection]:
+    """Yield a connection that sees one moment, and holds up nobody."""
+    with forks.using(), store.engine.execution_options(**{sqlite.READ_ONLY: True}).connect() as connection:
+        yield connection
 
 
 def _read_all(connection: Connection, ids: Sequence[str] | None) -> dict[str, Stored]:
