@@ -86,7 +86,7 @@ def test_a_reader_is_not_blocked_by_a_writer_and_sees_what_was_committed(path: P
 
 
 def test_a_writer_is_not_blocked_by_a_reader(path: Path, engine: Engine):
-    with convo.Store(f"sqlite:///{path}") as store, Database(engine)._looking() as reader:
+    with convo.Store(f"sqlite:///{path}") as store, Database(engine)._reader_engine.connect() as reader:
         before = reader.scalar(text("SELECT count(*) FROM convo_conversations"))
         store.create()
         assert before == reader.scalar(text("SELECT count(*) FROM convo_conversations"))
