@@ -132,7 +132,8 @@ class Database:
         if isinstance(target, Engine):
             self._follow_rules()
         self.owner = Owner(self._file)
-        self._lock = WriterLock(self._file) if self._file else lock_of_memory(self.engine.pool)
+        self._is_memory = self._is_sqlite and self._file is None
+        self._lock = lock_of_memory(self.engine.pool) if self._is_memory else WriterLock(self._file)
         self._writing = sessionmaker(self.engine, autoflush=False, expire_on_commit=False)
         self._reader_engine = self.engine.execution_options(**{sqlite.READ_ONLY: True})
         self._reading = sessionmaker(self._reader_engine, autoflush=False, expire_on_commit=False)
@@ -175,7 +176,7 @@ class Database:
         """Leave to the parent process what is its own; called in a child right after the fork."""
         self.owner.forget()
         self.owner = Owner(self._file)
-        if self._is_sqlite and self._file is None:
+        if self._is_memory:
             return  # of a database in memory the child has its own copy
         self._lock.close()
         self._lock = WriterLock(self._file)
@@ -297,7 +298,7 @@ class Database:
             if self._is_sqlite:
                 stack.enter_context(forks.using())
                 self._check_ours()
-            if self._is_sqlite and self._file is None:
+            if self._is_memory:
                 stack.enter_context(self._lock.held(PATIENCE_S))
             yield
 
