@@ -47,6 +47,9 @@ class Server:
         self._folder = Path(tempfile.mkdtemp(prefix="convo-", dir=memory if memory.is_dir() else None))
         if self._user is not None:
             utils.ensure_user_exists(self._user)
+            # That user may not be able to see where they are installed.
+            utils.ensure_prefix_permissions(BINARIES)
+            utils.ensure_folder_permissions(BINARIES.parent, 0o055)
             shutil.chown(self._folder, self._user)
         self._process: subprocess.Popen[bytes] | None = None
         self._run("initdb", "--auth=trust", "--encoding=utf8", "--no-sync", "-U", "postgres", "-D", str(self._data))
