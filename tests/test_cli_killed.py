@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import convo
 from tests.test_cli_interactive import leave, say, terminal
 
 HANG = """
@@ -62,3 +63,5 @@ def test_a_conversation_at_the_terminal_offers_to_ask_again(chats: str):
     talk.expect("> ")
     say(talk, "/resume", "first")
     leave(talk)
+    with convo.Store(chats) as store:
+        assert "done" == store.get("a").turn(1).state

@@ -28,9 +28,9 @@ HOST = r"""
 24 28 0:6 / /dev rw,nosuid,relatime shared:2 - devtmpfs udev rw,size=8G
 26 24 0:24 / /dev/shm rw,nosuid,nodev shared:4 - tmpfs tmpfs rw
 28 1 8:2 / / rw,relatime shared:1 - ext4 /dev/sda2 rw,errors=remount-ro
-40 28 8:3 / /home rw,relatime shared:20 - btrfs /dev/sda3 rw,subvol=/home
-41 40 0:50 / /home/ann/team rw,relatime shared:21 master:3 - nfs4 files:/team rw,vers=4.2
-42 41 8:4 / /home/ann/team/local rw,relatime - xfs /dev/sdb1 rw
+40 28 8:3 / /people rw,relatime shared:20 - btrfs /dev/sda3 rw,subvol=/people
+41 40 0:50 / /people/ann/team rw,relatime shared:21 master:3 - nfs4 files:/team rw,vers=4.2
+42 41 8:4 / /people/ann/team/local rw,relatime - xfs /dev/sdb1 rw
 43 28 0:51 /export /srv/my\040chats rw,relatime - cifs //nas/chats rw
 44 28 0:52 / /srv/tab\011and\134040 rw,relatime - fuse.sshfs ann@host: rw
 45 28 8:17 / /media/stick rw - fuseblk /dev/sdc1 rw
@@ -65,12 +65,12 @@ IN_CHROOT = """
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("/root/chats.db", "ext4"),
-        ("/home/bob/chats.db", "btrfs"),
-        ("/home/ann/teammate/chats.db", "btrfs"),
-        ("/home/ann/team/chats.db", "nfs4"),
-        ("/home/ann/team/a/b/chats.db", "nfs4"),
-        ("/home/ann/team/local/chats.db", "xfs"),
+        ("/usr/chats.db", "ext4"),
+        ("/people/bob/chats.db", "btrfs"),
+        ("/people/ann/teammate/chats.db", "btrfs"),
+        ("/people/ann/team/chats.db", "nfs4"),
+        ("/people/ann/team/a/b/chats.db", "nfs4"),
+        ("/people/ann/team/local/chats.db", "xfs"),
         ("/srv/my chats/chats.db", "cifs"),
         ("/srv/my/chats.db", "ext4"),
         ("/srv/tab\tand\\040/chats.db", "fuse.sshfs"),
@@ -96,7 +96,7 @@ def test_a_later_mount_hides_what_was_there(path: str, kind: str):
 
 def test_the_order_of_the_lines_says_nothing():
     backwards = "\n".join(reversed(HOST.split("\n")))
-    paths = [Path(f"{each}/x.db") for each in ("/dev/shm", "/home/ann/team/local", "/hidden/deep", "/twice", "/root")]
+    paths = [Path(f"{each}/x.db") for each in ("/dev/shm", "/people/ann/team/local", "/hidden/deep", "/twice", "/root")]
     assert ["tmpfs", "xfs", "ext4", "ext4", "ext4"] == [files.kind_of_file_system(each, backwards) for each in paths]
 
 

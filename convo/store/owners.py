@@ -41,7 +41,7 @@ class Owner:
         """Yield the name of a new attempt at a turn, which is alive until the end of the block.
 
         Raises:
-            StoreReadOnly: life cannot be shown, as the store's folder cannot be written.
+            StoreReadOnly, StoreFull, StoreUnavailable: life cannot be shown, as the store's folder cannot be written.
         """
         name = f"{self._nonce}.{next(self._numbers)}"
         try:

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import make_url, text
@@ -63,12 +64,18 @@ def store(url: str) -> Iterator[convo.Store]:
         yield opened
 
 
-@pytest.fixture
-def hanging(store: convo.Store) -> Iterator[Hanging]:
+@contextmanager
+def hanging_in(store: convo.Store) -> Iterator[Hanging]:
     with ThreadPoolExecutor(HANGING) as pool:
         made = Hanging(store, pool, HANGING)
         yield made
         made.go.set()
+
+
+@pytest.fixture
+def hanging(store: convo.Store) -> Iterator[Hanging]:
+    with hanging_in(store) as made:
+        yield made
 
 
 @pytest.fixture
@@ -114,10 +121,8 @@ def postgres_store(postgres_store_url: str) -> Iterator[convo.Store]:
 
 @pytest.fixture
 def hanging_on_postgres(postgres_store: convo.Store) -> Iterator[Hanging]:
-    with ThreadPoolExecutor(HANGING) as pool:
-        made = Hanging(postgres_store, pool, HANGING)
+    with hanging_in(postgres_store) as made:
         yield made
-        made.go.set()
 
 
 def ask(store: convo.Store, question: str) -> object:
