@@ -25,7 +25,9 @@ Callers act on the type; the text names the thing and the remedy, and never hold
     │   └── ChoiceClosed                 the choice of an earlier turn stands
     ├── ModelError                       a model was called, or had been resolved to be called; .retryable
     │   ├── ReplyBlocked                 no candidate came back; .reasons
-    │   └── BadModelResponse             what came back is not an answer
+    │   ├── BadModelResponse             what came back is not an answer
+    │   ├── StreamCut                    an answer broke off; what came is kept, beside the turn that is left open
+    │   └── CallTimedOut                 no answer before the deadline
     └── StoreError                       .retryable; .conversation .turn .request_key of a turn that it hit
         ├── SchemaOutOfDate              the store's schema is not this release's
         ├── CommitUnknown                the server vanished at a COMMIT: the same call, repeated, tells
@@ -108,10 +110,10 @@ class TurnNotFound(NotFound):
 
 
 class CandidateNotFound(NotFound):
-    """The turn has no candidate of that index."""
+    """The turn has no candidate of that index, or one that broke off."""
 
     def __init__(self, conversation: str, turn: int, candidate: int) -> None:
-        super().__init__(f"turn {turn} of conversation {conversation} has no candidate {candidate}")
+        super().__init__(f"turn {turn} of conversation {conversation} has no whole candidate {candidate}")
         self.conversation = conversation
         self.turn = turn
         self.candidate = candidate
@@ -252,6 +254,29 @@ class BadModelResponse(ModelError):
     """What the model returned is not an answer."""
 
     retryable = True
+
+
+class StreamCut(ModelError):
+    """The stream of an answer ended before the answer did."""
+
+    retryable = True
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"the answer of {model} broke off: what came of it is kept, and the message has no answer yet")
+        self.model = model
+
+
+class CallTimedOut(ModelError):
+    """The model did not answer before the deadline."""
+
+    retryable = True
+
+    def __init__(self, model: str, deadline_s: float) -> None:
+        super().__init__(
+            f"{model} did not answer within {deadline_s:g} s: resume() asks again, deadline_s= gives it longer"
+        )
+        self.model = model
+        self.deadline_s = deadline_s
 
 
 class StoreError(ConvoError):

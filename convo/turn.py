@@ -1,7 +1,8 @@
-"""The phases of a turn, each a function of a repository inside one transaction: begin, finish, fail.
+"""The phases of a turn, each a function of a repository inside one transaction: begin, renew, finish, fail.
 
     begin   lock the conversation, look whether the turn may begin, trim, store the question       one transaction
     call    ask the model; nothing is held                                                         none
+    renew   while the answer comes in pieces: stay the turn's holder                               one transaction
     finish  store the answer, if the fence is still ours; or fail, and say why                     one transaction
 
 The promise: an answer that was acknowledged is never lost, and stored once; whoever loses a race learns it before a
@@ -32,7 +33,7 @@ from convo.store.ledger import new_salt
 from convo.store.repository import ConversationRepository
 from convo.store.rows import LatestTurn
 from convo.store.turns import Answer, Attempt, Stored
-from convo.types import DONE, USER, ConversationRecord, Fit, Message, Model, Parameters, PromptRecord, Turn
+from convo.types import DONE, USER, Candidate, ConversationRecord, Fit, Message, Model, Parameters, PromptRecord, Turn
 
 LEASE_MARGIN_S = 10.0
 """How much longer than the call's deadline an attempt is taken to be alive."""
@@ -152,24 +153,41 @@ def finish(repository: ConversationRepository, begun: Begun, answer: Answer) -> 
     return Stored(repository.keep_late(record, begun.attempt, answer), 0), False
 
 
-def lease_lost(begun: Begun) -> LeaseLost:
-    """Return the error for an answer that came too late."""
+KEPT_LATE = "the late answer is kept beside the one that counts, or told by the journal alone if its message is gone"
+
+
+def lease_lost(begun: Begun, fate: str = KEPT_LATE) -> LeaseLost:
+    """Return the error for an answer that came too late, and became of it what `fate` says."""
     return LeaseLost(
-        f"turn {begun.attempt.turn} of conversation {begun.record.id} was taken over while the model answered: "
-        "the late answer is kept beside the one that counts, or told by the journal alone if its message is gone",
+        f"turn {begun.attempt.turn} of conversation {begun.record.id} was taken over while the model answered: {fate}",
         conversation=begun.record.id,
         turn=begun.attempt.turn,
         request_key=begun.attempt.request_key,
     )
 
 
-def fail(repository: ConversationRepository, id: str, owner: str, holder: str, error: str) -> ConversationRecord | None:
-    """Leave the turn that `holder` has open unanswered, for `error`; None, and nothing done, when he has none."""
+def renew(repository: ConversationRepository, begun: Begun) -> bool:
+    """Let the lease of an open turn begin anew; False when the turn was taken over."""
+    return repository.renew_lease(begun.record, begun.attempt)
+
+
+def fail(
+    repository: ConversationRepository,
+    id: str,
+    owner: str,
+    holder: str,
+    error: str,
+    partial: Candidate | None = None,
+) -> ConversationRecord | None:
+    """Leave the turn that `holder` has open unanswered, for `error`; None, and nothing done, when he has none.
+
+    A `partial` answer is kept, as a candidate that is not chosen.
+    """
     record = repository.lock(id, owner)
     latest = repository.latest_turns(record)
     if not latest or latest[0].lease_owner != holder:
         return None
-    return repository.fail_turn(record, latest[0].number, latest[0].fence, error)
+    return repository.fail_turn(record, latest[0].number, latest[0].fence, error, partial)
 
 
 def discard(repository: ConversationRepository, id: str, owner: str) -> tuple[ConversationRecord, str | None]:
@@ -205,13 +223,12 @@ def choose(
     return repository.choose(record, number, candidate)
 
 
-def preview(repository: ConversationRepository, id: str, owner: str, question: Question, ask: Ask) -> Fit:
+def preview(repository: ConversationRepository, record: ConversationRecord, question: Question, ask: Ask) -> Fit:
     """Return what would be sent for `question`; nothing is stored.
 
     Raises:
         PromptTooLong, TurnInFlight, TurnUnfinished: as begin().
     """
-    record = repository.get(id, owner)
     latest = repository.latest_turns(record)
     if latest and not latest[0].is_settled:
         raise _unsettled(record, latest[0])

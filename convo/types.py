@@ -17,6 +17,10 @@ USER, MODEL = 0, 1
 IN_FLIGHT, FAILED, DONE = "in_flight", "failed", "done"
 """The states of a turn: being answered, left without an answer, answered."""
 
+STREAM_CUT, CANCELLED = "stream_cut", "cancelled"
+BROKEN_OFF = (STREAM_CUT, CANCELLED)
+"""Why an answer is not whole: the `finish_reason` of a candidate that is kept, but can neither be chosen nor sent."""
+
 MINIMAL, STABLE = "minimal", "stable"
 """How the window is trimmed: as little as possible, or in larger steps that keep the beginning of the prompt."""
 

@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import Engine, event, make_url
 
 import convo
-from convo.store.turns import FIRST_PAGE
+from convo.store.history import FIRST_PAGE
 from convo.testing import ScriptedClient
 from tests.conftest import upgrade
+from tests.shells import store_of
 from tests.test_store import refusal
 
 SHORT, LONG = 1_000, 100_000
@@ -181,7 +182,7 @@ def steps(talk: convo.Conversation) -> dict[str, Callable[[], object]]:
         "last messages": lambda: talk.messages(last=20),
         "last turns": lambda: talk.turns(last=5),
         "update": lambda: talk.update(title="t"),
-        "find": lambda: talk._store.get(talk.id[:18]),
+        "find": lambda: store_of(talk).get(talk.id[:18]),
     }
 
 

@@ -11,8 +11,8 @@ from sqlalchemy import insert, text, update
 
 import convo
 from convo.prompt import STABLE_SHARE, Budget, fit
+from convo.store.history import FIRST_PAGE
 from convo.store.rows import MESSAGES, TURNS
-from convo.store.turns import FIRST_PAGE
 from convo.testing import ScriptedClient
 
 LINES = [
@@ -21,6 +21,12 @@ LINES = [
 LIMIT = 512
 EXAMPLES = [("What does chat return?", "A ChatResponse."), ("And when it is blocked?", "Filters tell why.")]
 CONTEXT = "Answer from the reference page, in one sentence."
+
+
+@pytest.fixture
+def store(sync_store: convo.Store) -> convo.Store:
+    """Return a store by one shell only: the window is that of the repository, which both have."""
+    return sync_store
 
 
 def random_talk(store: convo.Store, dice: random.Random) -> convo.Conversation:

@@ -1,24 +1,24 @@
-"""The statements on turns and their messages: read the window, begin, finish, fail, choose, discard."""
+"""The statements that change turns: begin, renew, finish, fail, choose, discard."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Select, delete, func, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
 
 from convo import journal
-from convo.errors import CandidateNotFound, TurnNotFound
+from convo.errors import CandidateNotFound
 from convo.store import rows
 from convo.store.columns import database_now_ms
 from convo.store.conversations import commitment, message_columns
-from convo.store.ledger import BATCH, Ledger, new_salt, utc_now
-from convo.store.rows import MESSAGES, TURNS, LatestTurn
+from convo.store.history import History, in_order
+from convo.store.ledger import new_salt, utc_now
+from convo.store.rows import MESSAGES, TURNS
 from convo.types import (
+    BROKEN_OFF,
     DONE,
     FAILED,
     IN_FLIGHT,
@@ -32,15 +32,6 @@ from convo.types import (
     Turn,
     Usage,
 )
-
-FIRST_PAGE = 32
-"""How many turns of a window are read at once when nothing tells how long it was the last time."""
-
-FIRST_TEXT = 200
-
-_LATEST = [TURNS.c[name] for name in LatestTurn.__slots__ if name != "lease_left_ms"]
-_IS_CHOSEN = (MESSAGES.c.side == USER) | (MESSAGES.c.candidate == TURNS.c.chosen)
-_OF_TURN = (TURNS.c.conversation_id == MESSAGES.c.conversation_id) & (TURNS.c.number == MESSAGES.c.turn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,129 +70,8 @@ class Stored:
     first: int
 
 
-def _nobody(holder: str) -> bool:  # noqa: ARG001 - the signature of Turns' is_gone
-    return False
-
-
-class Turns(Ledger):
+class Turns(History):
     """Everything about the turns of a conversation."""
-
-    def __init__(self, session: Session, *, is_gone: Callable[[str], bool] = _nobody) -> None:
-        """Write through `session`; `is_gone` tells of the holder of a lease whether he is known to have died."""
-        super().__init__(session)
-        self._is_gone = is_gone
-
-    def latest_turns(self, record: ConversationRecord, request_key: str | None = None) -> list[LatestTurn]:
-        """Return the last turn, and the one with `request_key`, as far as there are such."""
-        lease_left = (TURNS.c.lease_expires - database_now_ms()).label("lease_left_ms")
-        of_it = select(*_LATEST, lease_left).where(TURNS.c.conversation_id == record.id)
-        wanted: Any = of_it.where(TURNS.c.number == record.turn_count, TURNS.c.number > 0)
-        if request_key is not None:
-            # Not `OR`: each half has an index of its own.
-            by_key = of_it.where(TURNS.c.request_key == request_key, TURNS.c.number != record.turn_count)
-            wanted = wanted.union_all(by_key)
-        return [self._latest(LatestTurn(**row._mapping)) for row in self._execute(wanted)]
-
-    def _latest(self, turn: LatestTurn) -> LatestTurn:
-        """Return a turn whose lease is at an end when its holder is gone."""
-        if turn.is_alive and turn.lease_owner is not None and self._is_gone(turn.lease_owner):
-            return replace(turn, lease_left_ms=0)
-        return turn
-
-    def window(
-        self,
-        record: ConversationRecord,
-        before: int,
-        budget: int,
-        cost: Callable[[Message], int],
-        *,
-        last_length: int | None = None,
-    ) -> tuple[list[Message], int]:
-        """Return the newest messages before turn `before`, oldest first, and how many older ones were left unread.
-
-        Reads newest first, in pages, until the messages cost more than `budget`; `last_length`, in turns, is how long
-        the window was for the turn before, so that one page is mostly enough. A turn of which a text was erased is
-        left out whole.
-        """
-        read: list[Message] = []
-        tokens = 0
-        page = FIRST_PAGE if last_length is None else last_length + 2
-        high = before - 1
-        lowest = record.first_position  # the number of the first turn is the position of the first message
-        while high >= lowest and tokens <= budget:
-            low = max(high - page + 1, lowest)
-            for message in self._chosen_messages(record, low, high):
-                read.append(message)
-                tokens += cost(message)
-            high, page = low - 1, page * 2
-        unread = 2 * high - record.first_position + 1 if high >= lowest else 0
-        return read[::-1], unread
-
-    def _chosen_messages(self, record: ConversationRecord, low: int, high: int) -> Iterator[Message]:
-        """Yield the messages of settled turns from `low` to `high`, newest first, without turns that were erased."""
-        wanted = (
-            select(MESSAGES)
-            .join(TURNS, _OF_TURN)
-            .where(MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn.between(low, high), _IS_CHOSEN)
-            .where(TURNS.c.number.between(low, high))  # for PostgreSQL, which would read all turns and hash them
-            .order_by(MESSAGES.c.turn.desc(), MESSAGES.c.side.desc())
-        )
-        found = map(rows.message, self._execute(wanted))
-        for _, turn in groupby(found, key=lambda each: each.turn):
-            texts = list(turn)
-            if all(each.content is not None for each in texts):
-                yield from texts
-
-    def messages(self, record: ConversationRecord, last: int | None = None) -> list[Message]:
-        """Return the conversation as it reads, oldest first: the newest `last` messages, or all."""
-        wanted = select(MESSAGES).join(TURNS, _OF_TURN).where(MESSAGES.c.conversation_id == record.id, _IS_CHOSEN)
-        if last is not None:
-            lowest = max(record.turn_count - last // 2, 0)
-            wanted = wanted.where(MESSAGES.c.turn >= lowest, TURNS.c.number >= lowest)
-        found = [rows.message(row) for row in self._execute(wanted.order_by(MESSAGES.c.turn, MESSAGES.c.side))]
-        return found if last is None else found[max(len(found) - last, 0) :]
-
-    def first_texts(self, ids: Sequence[str]) -> dict[str, str]:
-        """Return the first FIRST_TEXT characters of each conversation's first user message, by id."""
-        beginning = func.substr(MESSAGES.c.content, 1, FIRST_TEXT).label("beginning")
-        first = (MESSAGES.c.turn == 1, MESSAGES.c.side == USER, MESSAGES.c.content.is_not(None))
-        found: dict[str, str] = {}
-        for place in range(0, len(ids), BATCH):
-            some = MESSAGES.c.conversation_id.in_(ids[place : place + BATCH])
-            rows_of_some = self._execute(select(MESSAGES.c.conversation_id, beginning).where(some, *first))
-            found |= {row.conversation_id: row.beginning for row in rows_of_some}
-        return found
-
-    def turns(self, record: ConversationRecord, last: int | None = None) -> list[Turn]:
-        """Return the turns from 1, oldest first: the newest `last`, or all."""
-        lowest = 1 if last is None else max(record.turn_count - last + 1, 1)
-        return self._turns(record, lowest, record.turn_count)
-
-    def turn(self, record: ConversationRecord, number: int) -> Turn:
-        """Return turn `number`; 0 is the opening.
-
-        Raises:
-            TurnNotFound: there is none of that number.
-        """
-        found = self._turns(record, number, number) if 0 <= number <= record.turn_count else []
-        if not found:
-            raise TurnNotFound(record.id, number)
-        return found[0]
-
-    def _turns(self, record: ConversationRecord, low: int, high: int) -> list[Turn]:
-        of_it = select(TURNS).where(TURNS.c.conversation_id == record.id, TURNS.c.number.between(low, high))
-        texts = select(MESSAGES).where(MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn.between(low, high))
-        found = self._execute(of_it.order_by(TURNS.c.number)).all()
-        messages = [rows.message(row) for row in self._execute(_in_order(texts))]
-        said = {turn: list(group) for turn, group in groupby(messages, key=lambda each: each.turn)}
-        return [rows.turn(row, said.get(row.number, ())) for row in found]
-
-    def user_message(self, record: ConversationRecord, turn: int) -> Message:
-        """Return the user's message of a turn, with its salt."""
-        wanted = select(MESSAGES).where(
-            MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn == turn, MESSAGES.c.side == USER
-        )
-        return rows.message(self._execute(wanted).one())
 
     def begin_turn(self, record: ConversationRecord, attempt: Attempt) -> ConversationRecord:
         """Store the user's message and the open turn of a locked conversation; the journal tells what will be sent."""
@@ -243,12 +113,25 @@ class Turns(Ledger):
         body |= {"candidates": self._insert_candidates(record, attempt.turn, settled.chosen, answer.candidates, at)}
         return Stored(self._append(record, "finish", body | _answer_body(answer), at), settled.chosen)
 
-    def fail_turn(self, record: ConversationRecord, turn: int, fence: int, error: str) -> ConversationRecord | None:
-        """Leave a turn unanswered for `error`, a type's name; None when the fence is another's."""
+    def renew_lease(self, record: ConversationRecord, attempt: Attempt) -> bool:
+        """Let the lease of an attempt begin anew; False when its fence is another's. The journal has no word of it."""
+        mine = update(TURNS).where(*_is_held(record, attempt.turn, attempt.fence)).returning(TURNS.c.fence)
+        return self._execute(mine.values(lease_expires=_lease_end(attempt))).first() is not None
+
+    def fail_turn(
+        self, record: ConversationRecord, turn: int, fence: int, error: str, partial: Candidate | None = None
+    ) -> ConversationRecord | None:
+        """Leave a turn unanswered for `error`, a type's name; None when the fence is another's.
+
+        What came of the answer is kept as a candidate that nobody chose, and that no prompt will hold.
+        """
         at = utc_now()
         if self._close(record, turn, fence, state=FAILED, error=error, finished_at=at) is None:
             return None
-        return self._append(record, "fail", {"turn": turn, "fence": fence, "error": error}, at)
+        body: dict[str, Any] = {"turn": turn, "fence": fence, "error": error}
+        if partial is not None:
+            body["candidates"] = self._add_candidates(record, turn, [partial], at)
+        return self._append(record, "fail", body, at)
 
     def keep_late(self, record: ConversationRecord, attempt: Attempt, answer: Answer) -> ConversationRecord:
         """Keep an answer that came after its turn was taken over: paid for, but not the one that counts.
@@ -264,7 +147,7 @@ class Turns(Ledger):
     def discard_turn(self, record: ConversationRecord, turn: Turn) -> ConversationRecord:
         """Delete an unanswered last turn with its texts; the journal keeps the commitments to them."""
         gone = select(MESSAGES).where(MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn == turn.number)
-        texts = [rows.message(row) for row in self._execute(_in_order(gone))]
+        texts = [rows.message(row) for row in self._execute(in_order(gone))]
         self._execute(delete(TURNS).where(TURNS.c.conversation_id == record.id, TURNS.c.number == turn.number))
         body = {
             "turn": turn.number,
@@ -276,11 +159,12 @@ class Turns(Ledger):
         """Make another candidate of the last, settled turn the one that counts.
 
         Raises:
-            CandidateNotFound: the turn has none of that index.
+            CandidateNotFound: the turn has none of that index, or it broke off.
         """
         replies = select(MESSAGES.c.candidate).where(
             MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn == turn, MESSAGES.c.side == MODEL
         )
+        replies = replies.where(func.coalesce(MESSAGES.c.finish_reason, "").not_in(BROKEN_OFF))
         if candidate not in self._execute(replies).scalars().all():
             raise CandidateNotFound(record.id, turn, candidate)
         of_it = update(TURNS).where(TURNS.c.conversation_id == record.id, TURNS.c.number == turn)
@@ -289,12 +173,7 @@ class Turns(Ledger):
 
     def _close(self, record: ConversationRecord, turn: int, fence: int, **columns: Any) -> Any:  # noqa: ANN401 - a row
         """End an attempt that still holds its fence; return the turn's row, or None."""
-        mine = update(TURNS).where(
-            TURNS.c.conversation_id == record.id,
-            TURNS.c.number == turn,
-            TURNS.c.fence == fence,
-            TURNS.c.state == IN_FLIGHT,
-        )
+        mine = update(TURNS).where(*_is_held(record, turn, fence))
         closed = mine.values(lease_owner=None, lease_expires=None, **columns).returning(TURNS.c.chosen)
         return self._execute(closed).one_or_none()
 
@@ -330,8 +209,14 @@ class Turns(Ledger):
         return self._execute(same).first() is not None
 
 
-def _in_order(messages: Select[Any]) -> Select[Any]:
-    return messages.order_by(MESSAGES.c.turn, MESSAGES.c.side, MESSAGES.c.candidate)
+def _is_held(record: ConversationRecord, turn: int, fence: int) -> tuple[ColumnElement[bool], ...]:
+    """Return what is true of a turn that is being answered under a fence."""
+    of_it = (TURNS.c.conversation_id == record.id, TURNS.c.number == turn)
+    return (*of_it, TURNS.c.fence == fence, TURNS.c.state == IN_FLIGHT)
+
+
+def _lease_end(attempt: Attempt) -> ColumnElement[int]:
+    return database_now_ms() + int(attempt.lease_s * 1000)
 
 
 def _as_message(candidate: Candidate, index: int, author: str) -> Message:
@@ -357,7 +242,7 @@ def _attempt_columns(attempt: Attempt) -> dict[str, Any]:
         "state": IN_FLIGHT,
         "fence": attempt.fence,
         "lease_owner": attempt.lease_owner,
-        "lease_expires": database_now_ms() + int(attempt.lease_s * 1000),
+        "lease_expires": _lease_end(attempt),
         "model": attempt.model,
         "parameters": attempt.parameters.as_dict(),
         "window_start": attempt.prompt.window_start,

@@ -1,0 +1,157 @@
+"""The statements that read turns and their messages: the window, the history, the last turn and its lease."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from convo.errors import TurnNotFound
+from convo.store import rows
+from convo.store.columns import database_now_ms
+from convo.store.ledger import BATCH, Ledger
+from convo.store.rows import MESSAGES, TURNS, LatestTurn
+from convo.types import USER, ConversationRecord, Message, Turn
+
+FIRST_PAGE = 32
+"""How many turns of a window are read at once when nothing tells how long it was the last time."""
+
+FIRST_TEXT = 200
+
+_LATEST = [TURNS.c[name] for name in LatestTurn.__slots__ if name != "lease_left_ms"]
+_IS_CHOSEN = (MESSAGES.c.side == USER) | (MESSAGES.c.candidate == TURNS.c.chosen)
+_OF_TURN = (TURNS.c.conversation_id == MESSAGES.c.conversation_id) & (TURNS.c.number == MESSAGES.c.turn)
+
+
+def _nobody(holder: str) -> bool:  # noqa: ARG001 - the signature of History's is_gone
+    return False
+
+
+class History(Ledger):
+    """What is read of a conversation's turns."""
+
+    def __init__(self, session: Session, *, is_gone: Callable[[str], bool] = _nobody) -> None:
+        """Write through `session`; `is_gone` tells of the holder of a lease whether he is known to have died."""
+        super().__init__(session)
+        self._is_gone = is_gone
+
+    def latest_turns(self, record: ConversationRecord, request_key: str | None = None) -> list[LatestTurn]:
+        """Return the last turn, and the one with `request_key`, as far as there are such."""
+        lease_left = (TURNS.c.lease_expires - database_now_ms()).label("lease_left_ms")
+        of_it = select(*_LATEST, lease_left).where(TURNS.c.conversation_id == record.id)
+        wanted: Any = of_it.where(TURNS.c.number == record.turn_count, TURNS.c.number > 0)
+        if request_key is not None:
+            # Not `OR`: each half has an index of its own.
+            by_key = of_it.where(TURNS.c.request_key == request_key, TURNS.c.number != record.turn_count)
+            wanted = wanted.union_all(by_key)
+        return [self._latest(LatestTurn(**row._mapping)) for row in self._execute(wanted)]
+
+    def _latest(self, turn: LatestTurn) -> LatestTurn:
+        """Return a turn whose lease is at an end when its holder is gone."""
+        if turn.is_alive and turn.lease_owner is not None and self._is_gone(turn.lease_owner):
+            return replace(turn, lease_left_ms=0)
+        return turn
+
+    def window(
+        self,
+        record: ConversationRecord,
+        before: int,
+        budget: int,
+        cost: Callable[[Message], int],
+        *,
+        last_length: int | None = None,
+    ) -> tuple[list[Message], int]:
+        """Return the newest messages before turn `before`, oldest first, and how many older ones were left unread.
+
+        Reads newest first, in pages, until the messages cost more than `budget`; `last_length`, in turns, is how long
+        the window was for the turn before, so that one page is mostly enough. A turn of which a text was erased is
+        left out whole.
+        """
+        read: list[Message] = []
+        tokens = 0
+        page = FIRST_PAGE if last_length is None else last_length + 2
+        high = before - 1
+        lowest = record.first_position  # the number of the first turn is the position of the first message
+        while high >= lowest and tokens <= budget:
+            low = max(high - page + 1, lowest)
+            for message in self._chosen_messages(record, low, high):
+                read.append(message)
+                tokens += cost(message)
+            high, page = low - 1, page * 2
+        unread = 2 * high - record.first_position + 1 if high >= lowest else 0
+        return read[::-1], unread
+
+    def _chosen_messages(self, record: ConversationRecord, low: int, high: int) -> Iterator[Message]:
+        """Yield the messages of settled turns from `low` to `high`, newest first, without turns that were erased."""
+        wanted = (
+            select(MESSAGES)
+            .join(TURNS, _OF_TURN)
+            .where(MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn.between(low, high), _IS_CHOSEN)
+            .where(TURNS.c.number.between(low, high))  # for PostgreSQL, which would read all turns and hash them
+            .order_by(MESSAGES.c.turn.desc(), MESSAGES.c.side.desc())
+        )
+        found = map(rows.message, self._execute(wanted))
+        for _, turn in groupby(found, key=lambda each: each.turn):
+            texts = list(turn)
+            if all(each.content is not None for each in texts):
+                yield from texts
+
+    def messages(self, record: ConversationRecord, last: int | None = None) -> list[Message]:
+        """Return the conversation as it reads, oldest first: the newest `last` messages, or all."""
+        wanted = select(MESSAGES).join(TURNS, _OF_TURN).where(MESSAGES.c.conversation_id == record.id, _IS_CHOSEN)
+        if last is not None:
+            lowest = max(record.turn_count - last // 2, 0)
+            wanted = wanted.where(MESSAGES.c.turn >= lowest, TURNS.c.number >= lowest)
+        found = [rows.message(row) for row in self._execute(wanted.order_by(MESSAGES.c.turn, MESSAGES.c.side))]
+        return found if last is None else found[max(len(found) - last, 0) :]
+
+    def first_texts(self, ids: Sequence[str]) -> dict[str, str]:
+        """Return the first FIRST_TEXT characters of each conversation's first user message, by id."""
+        beginning = func.substr(MESSAGES.c.content, 1, FIRST_TEXT).label("beginning")
+        first = (MESSAGES.c.turn == 1, MESSAGES.c.side == USER, MESSAGES.c.content.is_not(None))
+        found: dict[str, str] = {}
+        for place in range(0, len(ids), BATCH):
+            some = MESSAGES.c.conversation_id.in_(ids[place : place + BATCH])
+            rows_of_some = self._execute(select(MESSAGES.c.conversation_id, beginning).where(some, *first))
+            found |= {row.conversation_id: row.beginning for row in rows_of_some}
+        return found
+
+    def turns(self, record: ConversationRecord, last: int | None = None) -> list[Turn]:
+        """Return the turns from 1, oldest first: the newest `last`, or all."""
+        lowest = 1 if last is None else max(record.turn_count - last + 1, 1)
+        return self._turns(record, lowest, record.turn_count)
+
+    def turn(self, record: ConversationRecord, number: int) -> Turn:
+        """Return turn `number`; 0 is the opening.
+
+        Raises:
+            TurnNotFound: there is none of that number.
+        """
+        found = self._turns(record, number, number) if 0 <= number <= record.turn_count else []
+        if not found:
+            raise TurnNotFound(record.id, number)
+        return found[0]
+
+    def _turns(self, record: ConversationRecord, low: int, high: int) -> list[Turn]:
+        of_it = select(TURNS).where(TURNS.c.conversation_id == record.id, TURNS.c.number.between(low, high))
+        texts = select(MESSAGES).where(MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn.between(low, high))
+        found = self._execute(of_it.order_by(TURNS.c.number)).all()
+        messages = [rows.message(row) for row in self._execute(in_order(texts))]
+        said = {turn: list(group) for turn, group in groupby(messages, key=lambda each: each.turn)}
+        return [rows.turn(row, said.get(row.number, ())) for row in found]
+
+    def user_message(self, record: ConversationRecord, turn: int) -> Message:
+        """Return the user's message of a turn, with its salt."""
+        wanted = select(MESSAGES).where(
+            MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn == turn, MESSAGES.c.side == USER
+        )
+        return rows.message(self._execute(wanted).one())
+
+
+def in_order(messages: Select[Any]) -> Select[Any]:
+    """Return a statement whose messages come by turn, side and candidate."""
+    return messages.order_by(MESSAGES.c.turn, MESSAGES.c.side, MESSAGES.c.candidate)
