@@ -1,4 +1,4 @@
-"""The one way to call a model, and what is promised of every answer, whoever gave it.
+"""The one way to call a model for a whole answer, and what is promised of every answer, whoever gave it.
 
 Kept here are the promises of the reference page of `chat` that its service kept: only unique candidates, one at
 temperature 0, never more than were asked for. And those of the store: text that can be stored, none of it empty.
@@ -6,13 +6,16 @@ temperature 0, never more than were asked for. And those of the store: text that
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
-from convo.clients.base import ChatClient, ChatReply, ChatRequest
-from convo.errors import BadModelResponse, ConvoError, InvalidText, ModelError
+from convo.clients.base import AnyClient, AsyncChatClient, ChatClient, ChatReply, ChatRequest
+from convo.errors import BadModelResponse, CallTimedOut, ConvoError, InvalidText, ModelError
 from convo.text import repair_text
 from convo.tokens import estimate
-from convo.types import Candidate, Filter, Usage
+from convo.types import BROKEN_OFF, Candidate, Filter, Usage
 
 DEADLINE_S = 120.0
 """How long a model may take, over all attempts, when nobody says otherwise."""
@@ -29,22 +32,59 @@ def call(client: ChatClient, request: ChatRequest, *, deadline_s: float = DEADLI
     Raises:
         ModelError: the service failed; an exception of a client that is not convo's own is its cause.
     """
+    request = asked(request)
+    with failing(request):
+        return storable(client.chat(request, deadline_s=deadline_s), request)
+
+
+async def call_async(client: AnyClient, request: ChatRequest, *, deadline_s: float = DEADLINE_S) -> ChatReply:
+    """Call the model as call() does, and let others run meanwhile; a client that cannot be awaited, in a thread.
+
+    A thread cannot be stopped: after the deadline, or when the caller is cancelled, it is left to itself.
+
+    Raises:
+        ModelError: as call().
+        CallTimedOut: no answer within `deadline_s` seconds.
+    """
+    import anyio
+
+    request = asked(request)
+    with failing(request):
+        with anyio.move_on_after(deadline_s):
+            if isinstance(client, AsyncChatClient):
+                reply = await client.chat_async(request, deadline_s=deadline_s)
+            else:
+                chat = partial(client.chat, request, deadline_s=deadline_s)
+                reply = await anyio.to_thread.run_sync(chat, abandon_on_cancel=True)
+            return storable(reply, request)
+        raise CallTimedOut(request.model, deadline_s)
+
+
+def asked(request: ChatRequest) -> ChatRequest:
+    """Return a request with the number of candidates that the model is to give."""
     wanted = 1 if request.parameters.temperature == 0 else request.parameters.candidate_count or 1
-    if wanted != request.parameters.candidate_count:
-        request = replace(request, parameters=replace(request.parameters, candidate_count=wanted))
+    if wanted == request.parameters.candidate_count:
+        return request
+    return replace(request, parameters=replace(request.parameters, candidate_count=wanted))
+
+
+@contextlib.contextmanager
+def failing(request: ChatRequest) -> Iterator[None]:
+    """Let what a client raises out as an error of convo's."""
     try:
-        return _storable(client.chat(request, deadline_s=deadline_s), wanted)
+        yield
     except ConvoError:
         raise
     except Exception as error:
         raise ModelError(f"the client of {request.model} failed with {type(error).__name__}") from error
 
 
-def _storable(reply: ChatReply, wanted: int) -> ChatReply:
+def storable(reply: ChatReply, request: ChatRequest) -> ChatReply:
+    """Return a reply to an asked() request as it may be stored and shown."""
     usage = reply.usage and Usage(_count(reply.usage.input_tokens), _count(reply.usage.output_tokens))
     return replace(
         reply,
-        candidates=_usable(reply.candidates, wanted),
+        candidates=_usable(reply.candidates, request.parameters.candidate_count or 1),
         filters=tuple(Filter(_label(each.reason) or "none given", _label(each.message)) for each in reply.filters),
         served_by=_label(reply.served_by),
         usage=usage,
@@ -59,6 +99,12 @@ def _count(tokens: int | None) -> int | None:
 def _label(text: str | None) -> str | None:
     """Return a service's word for something, as it may be stored; None for an empty one."""
     return repair_text(text[:MAX_LABEL])[0] if text else None
+
+
+def _reason(finish_reason: str | None) -> str | None:
+    """Return why a whole candidate ended; not in the words that mark those which are not whole."""
+    reason = _label(finish_reason)
+    return f"{reason} by the model" if reason in BROKEN_OFF else reason
 
 
 def _usable(candidates: tuple[Candidate, ...], wanted: int) -> tuple[Candidate, ...]:
@@ -76,7 +122,7 @@ def _usable(candidates: tuple[Candidate, ...], wanted: int) -> tuple[Candidate, 
                 each,
                 index=index,
                 content=content,
-                finish_reason=_label(each.finish_reason),
+                finish_reason=_reason(each.finish_reason),
                 repaired=repaired,
                 tokens=estimate(content),
             )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from convo.clients.base import ChatClient
+from convo.clients.base import AnyClient
 from convo.clients.offline import ELIZA, MODELS, OfflineClient
 from convo.errors import ConvoError, ModelError, RetiredModelWarning
 from convo.types import Model
@@ -17,12 +18,15 @@ RETIRED = "models/chat-bison-001"
 _OFFLINE = OfflineClient()
 
 
+Client = TypeVar("Client", bound=AnyClient)
+
+
 @dataclass(frozen=True, slots=True)
-class Service:
+class Service(Generic[Client]):
     """A model, and the client that calls it."""
 
     model: Model
-    client: ChatClient
+    client: Client
 
 
 def default_model() -> str:
@@ -30,7 +34,7 @@ def default_model() -> str:
     return os.environ.get("CONVO_MODEL") or ELIZA.name
 
 
-def resolve(name: str, client: ChatClient | None = None) -> Service:
+def resolve(name: str, client: Client | None = None) -> Service[Client | OfflineClient]:
     """Return who answers for `name`; a given `client` answers for every name that it knows.
 
     Raises:

@@ -1,11 +1,15 @@
 """What convo asks of a model, and what a model answers: the narrow waist between conversations and services.
 
-A client is any object with the two methods of ChatClient. It knows its service and nothing of a store; it may be
-called from several threads at once.
+A client is any object with the two methods of ChatClient, or of AsyncChatClient, or of both. It knows its service and
+nothing of a store; it may be called from several threads at once.
+
+One that can stream has stream() too, or stream_async(): what it yields are the pieces of its candidates as they come,
+and the last piece of each has a `finish_reason`. A stream that ends before each candidate has ended was cut.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -37,6 +41,21 @@ class ChatReply:
     """The model that answered, where that is not the name that was asked for."""
 
 
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of an answer, as it comes."""
+
+    text: str = ""
+    """What it adds to its candidate."""
+    candidate: int = 0
+    finish_reason: str | None = None
+    """Why its candidate ends here; None while it goes on."""
+    usage: Usage | None = None
+    """Of the whole answer; the last one that comes counts."""
+    filters: tuple[Filter, ...] = ()
+    served_by: str | None = None
+
+
 @runtime_checkable
 class ChatClient(Protocol):
     """A service of models."""
@@ -56,3 +75,50 @@ class ChatClient(Protocol):
             ModelError: the service failed, refused or answered badly.
         """
         ...
+
+
+@runtime_checkable
+class StreamingClient(ChatClient, Protocol):
+    """A service that answers piece by piece, too."""
+
+    def stream(self, request: ChatRequest, *, deadline_s: float) -> Iterator[Delta]:
+        """Yield the answer to `request`, each piece within `deadline_s` seconds; closed early, stop the service.
+
+        Raises:
+            ModelError: the service failed, refused or answered badly.
+        """
+        ...
+
+
+@runtime_checkable
+class AsyncChatClient(Protocol):
+    """A service of models that is awaited, by AsyncStore."""
+
+    def get_model(self, name: str) -> Model:
+        """Return the model's limits. It is called in a thread: it may wait.
+
+        Raises:
+            ModelNotFound: this service has no such model.
+        """
+        ...
+
+    async def chat_async(self, request: ChatRequest, *, deadline_s: float) -> ChatReply:
+        """Answer `request`, within `deadline_s` seconds over all attempts.
+
+        Raises:
+            ModelError: the service failed, refused or answered badly.
+        """
+        ...
+
+
+@runtime_checkable
+class AsyncStreamingClient(AsyncChatClient, Protocol):
+    """A service that is awaited, and answers piece by piece, too."""
+
+    def stream_async(self, request: ChatRequest, *, deadline_s: float) -> AsyncIterator[Delta]:
+        """Yield the answer to `request`, as StreamingClient.stream() does."""
+        ...
+
+
+AnyClient = ChatClient | AsyncChatClient
+"""What AsyncStore takes; of a Store it must be a ChatClient."""

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
-from convo.clients.base import ChatReply, ChatRequest
+from convo.clients.base import ChatReply, ChatRequest, Delta
 from convo.errors import ModelNotFound
 from convo.tokens import estimate
 from convo.types import Candidate, Example, Message, Model, Usage
@@ -47,6 +48,19 @@ class OfflineClient:
         texts = _echo(request, count) if model is ECHO else _eliza(request, count)
         candidates = tuple(Candidate(index, text, "stop", estimate(text)) for index, text in enumerate(texts))
         return ChatReply(candidates, usage=_usage(request, candidates), served_by=model.name)
+
+    def stream(self, request: ChatRequest, *, deadline_s: float) -> Iterator[Delta]:
+        """Answer as chat() does, word by word."""
+        yield from streamed(self.chat(request, deadline_s=deadline_s))
+
+
+def streamed(reply: ChatReply) -> Iterator[Delta]:
+    """Yield a whole answer word by word, one candidate after the other."""
+    for each in reply.candidates:
+        *words, last = re.findall(r"\s*\S+\s*$|\s*\S+|\s+", str(each.content)) or [""]
+        yield from (Delta(word, each.index) for word in words)
+        yield Delta(last, each.index, each.finish_reason or "stop")
+    yield Delta(usage=reply.usage, filters=reply.filters, served_by=reply.served_by)
 
 
 def _echo(request: ChatRequest, count: int) -> list[str]:

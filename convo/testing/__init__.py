@@ -1,6 +1,6 @@
 """For those who test a bot: models that say what the test wants, factories that fill a store, faults and a checker.
 
-    client = ScriptedClient("Hello.", ModelError("down"), "Better now.")
+    client = ScriptedClient("Hello.", ModelError("down"), Streamed(["Better ", "now."]))
     with Store("sqlite://", client=client) as store: …
 
     with FaultPoints(store.engine, at=kill_at(7)): …        # in a process of its own: dies at the 7th point
@@ -18,6 +18,7 @@ from convo.testing.history import HistoryClient as HistoryClient
 from convo.testing.history import expected_reply as expected_reply
 from convo.testing.scripted import Script as Script
 from convo.testing.scripted import ScriptedClient as ScriptedClient
+from convo.testing.scripted import Streamed as Streamed
 
 if TYPE_CHECKING:
     from convo.testing.checker import Acknowledged as Acknowledged
@@ -31,6 +32,7 @@ __all__ = [
     "HistoryClient",
     "Script",
     "ScriptedClient",
+    "Streamed",
     "expected_reply",
     "kill_at",
     "violations",

@@ -20,7 +20,7 @@ from convo.store import forks, rows, sqlite
 from convo.store.rows import CONVERSATIONS, EVENTS, EXAMPLES, MESSAGES, TURNS
 from convo.stores import Store
 from convo.testing.history import expected_reply
-from convo.testing.replay import Replay, ToldCandidate, ToldTurn
+from convo.testing.replay import BROKEN_OFF, Replay, ToldCandidate, ToldTurn
 from convo.types import DONE, MODEL, USER, ConversationRecord, Event, Example, Message
 
 
@@ -157,6 +157,8 @@ def _states(stored: Stored) -> Iterator[Fault]:
             yield "state", f"turn {number}: it is open, and others follow"
         if row.state == DONE and row.chosen not in [each.candidate for each in stored.of(number, MODEL)]:
             yield "state", f"turn {number}: the chosen candidate is not there"
+        if any(each.candidate == row.chosen and each.finish_reason in BROKEN_OFF for each in stored.of(number, MODEL)):
+            yield "state", f"turn {number}: the chosen candidate broke off"
         before = stored.turns.get(number - 1)
         if before is not None and row.prev_chosen != before.chosen:
             yield "state", f"turn {number}: it follows another candidate than the one that is chosen"
@@ -172,8 +174,15 @@ def _replies(stored: Stored) -> Iterator[Fault]:
             if told.window is None or end is None:
                 continue
             sent = history[place_of.get(told.window[0], end) : end + 1]
-            if message.content != _answer(stored, told, sent) and not _is_erased([message, *sent]):
+            if not _is_answer(message, told, _answer(stored, told, sent)) and not _is_erased([message, *sent]):
                 yield "reply", f"turn {number}: candidate {message.candidate} does not answer what stands before it"
+
+
+def _is_answer(message: Message, told: ToldCandidate, answer: str) -> bool:
+    """Return whether a text is the answer, or a beginning of it if it broke off."""
+    if not told.is_partial:
+        return message.content == answer
+    return bool(message.content) and answer.startswith(str(message.content))
 
 
 def _answer(stored: Stored, told: ToldCandidate, sent: Sequence[Message]) -> str:
@@ -212,6 +221,8 @@ def _as_told(stored: Stored) -> Iterator[Fault]:
             yield "journal", f"turn {number}: its state, fence or choice is not the one that was told"
         if _commitments(stored, number) != (turn.text, [each.text for each in turn.candidates]):
             yield "journal", f"turn {number}: its texts are not those that were told"
+        if [each.finish_reason for each in stored.of(number, MODEL)] != [each.finish for each in turn.candidates]:
+            yield "journal", f"turn {number}: its candidates do not end as was told"
 
 
 def _commitments(stored: Stored, number: int) -> tuple[str | None, list[str | None]]:

@@ -7,23 +7,27 @@
             talk.send("hello")
 
 A point is a boundary: before and after each statement (BEGIN on SQLite is one), at the beginning of a transaction,
-before and after COMMIT and ROLLBACK; and around each call of a model, for a client that went through `client()`.
+before and after COMMIT and ROLLBACK; and around each call of a model, and each piece of its stream, for a client that
+went through `client()`. Those of transactions are passed in the thread that runs them, also for an AsyncStore.
 They are SQLAlchemy's own events: nothing of convo knows that it is watched.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, event
 
-from convo.clients.base import ChatClient, ChatReply, ChatRequest
+from convo.clients.base import AnyClient, ChatReply, ChatRequest, Delta
 from convo.types import Model
+
+Client = TypeVar("Client", bound=AnyClient)
 
 At = Callable[[int, str], object]
 """What is called at each point, with its number, from 1, and its name; it may raise, wait, or end the process."""
@@ -76,9 +80,12 @@ class FaultPoints:
         for name, hook in self._hooks.items():
             event.remove(self._engine, name, hook)
 
-    def client(self, client: ChatClient) -> ChatClient:
-        """Return `client` with a point before each call and one after each answer."""
-        return _WatchedClient(client, self)
+    def client(self, client: Client) -> Client:
+        """Return `client`, as able as it is, with points before each call and after each answer.
+
+        In a stream there are two more around each piece: before it is handed on, and when the next one is asked for.
+        """
+        return cast("Client", _WatchedClient(client, self))
 
     def reach(self, name: str) -> None:
         """Pass a point of one's own; nothing outside the `with`."""
@@ -115,22 +122,65 @@ class FaultPoints:
 
 
 class _WatchedClient:
-    """A client with a point on each side of its calls."""
+    """A client with a point on each side of its calls; it has those ways to be called that the client has."""
 
-    def __init__(self, client: ChatClient, points: FaultPoints) -> None:
+    def __init__(self, client: Any, points: FaultPoints) -> None:  # noqa: ANN401 - it may lack some of the ways
         self._client = client
         self._points = points
+        watched = {
+            "chat": self._chat,
+            "stream": self._stream,
+            "chat_async": self._chat_async,
+            "stream_async": self._stream_async,
+        }
+        self.__dict__.update({name: way for name, way in watched.items() if hasattr(client, name)})
 
     def get_model(self, name: str) -> Model:
         """Return the model as the client tells it."""
-        return self._client.get_model(name)
+        return cast("Model", self._client.get_model(name))
 
-    def chat(self, request: ChatRequest, *, deadline_s: float) -> ChatReply:
-        """Let the client answer."""
+    def _chat(self, request: ChatRequest, *, deadline_s: float) -> ChatReply:
+        with self._call():
+            return cast("ChatReply", self._client.chat(request, deadline_s=deadline_s))
+
+    async def _chat_async(self, request: ChatRequest, *, deadline_s: float) -> ChatReply:
+        with self._call():
+            return cast("ChatReply", await self._client.chat_async(request, deadline_s=deadline_s))
+
+    def _stream(self, request: ChatRequest, *, deadline_s: float) -> Iterator[Delta]:
+        with self._call():
+            pieces = self._client.stream(request, deadline_s=deadline_s)
+            try:
+                for number, each in enumerate(pieces, start=1):
+                    with self._piece(number):
+                        yield each
+            finally:
+                if hasattr(pieces, "close"):
+                    pieces.close()
+
+    async def _stream_async(self, request: ChatRequest, *, deadline_s: float) -> AsyncIterator[Delta]:
+        with self._call():
+            pieces, number = self._client.stream_async(request, deadline_s=deadline_s), 0
+            try:
+                async for each in pieces:
+                    number += 1
+                    with self._piece(number):
+                        yield each
+            finally:
+                if hasattr(pieces, "aclose"):
+                    await pieces.aclose()
+
+    @contextlib.contextmanager
+    def _call(self) -> Iterator[None]:
         self._points.reach("before the model")
-        reply = self._client.chat(request, deadline_s=deadline_s)
+        yield
         self._points.reach("after the model")
-        return reply
+
+    @contextlib.contextmanager
+    def _piece(self, number: int) -> Iterator[None]:
+        self._points.reach(f"before piece {number}")
+        yield
+        self._points.reach(f"after piece {number}")
 
 
 def _told(statement: str) -> str:

@@ -10,10 +10,13 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
-from convo.clients.base import ChatReply, ChatRequest
+from convo.clients.base import ChatReply, ChatRequest, Delta
 from convo.types import Candidate, Example, Message, Model, Usage
+
+PIECES = 4
+"""In how many pieces each answer is streamed."""
 
 Hook = Callable[[ChatRequest], object]
 """What is called before an answer is given; it may wait, raise, or end the process."""
@@ -37,7 +40,10 @@ def expected_reply(
 
 
 class HistoryClient:
-    """A ChatClient that answers with expected_reply() of what it is given. Safe to call from several threads."""
+    """Answers with expected_reply() of what it is given: whole or in PIECES, in threads or in an event loop.
+
+    It is a StreamingClient and an AsyncStreamingClient. Safe to call from several threads.
+    """
 
     def __init__(
         self, *, input_token_limit: int = 1_000_000, delay_s: float = 0.0, before_answer: Hook | None = None
@@ -56,10 +62,32 @@ class HistoryClient:
 
     def chat(self, request: ChatRequest, *, deadline_s: float) -> ChatReply:  # noqa: ARG002 - the delay is the test's
         """Answer with the hash of what was asked, in as many candidates as are wanted."""
-        with self._lock:
-            self.calls += 1
+        self._count()
         if self._delay_s:
             time.sleep(self._delay_s)
+        return self._answer(request)
+
+    def stream(self, request: ChatRequest, *, deadline_s: float) -> Iterator[Delta]:
+        """Answer as chat() does, in pieces: those of all candidates by turns."""
+        yield from _pieces(self.chat(request, deadline_s=deadline_s))
+
+    async def chat_async(self, request: ChatRequest, *, deadline_s: float) -> ChatReply:  # noqa: ARG002 - as chat()
+        """Answer as chat() does; others run meanwhile, and it may be cancelled."""
+        self._count()
+        await _pause(self._delay_s)
+        return self._answer(request)
+
+    async def stream_async(self, request: ChatRequest, *, deadline_s: float) -> AsyncIterator[Delta]:
+        """Answer as stream() does; others run, and it may be cancelled, before each piece and at the end."""
+        for each in _pieces(await self.chat_async(request, deadline_s=deadline_s)):
+            yield each
+            await _pause(0)
+
+    def _count(self) -> None:
+        with self._lock:
+            self.calls += 1
+
+    def _answer(self, request: ChatRequest) -> ChatReply:
         if self._before_answer is not None:
             self._before_answer(request)
         texts = [
@@ -67,3 +95,29 @@ class HistoryClient:
             for index in range(request.parameters.candidate_count or 1)
         ]
         return ChatReply(tuple(Candidate(index, text, "stop") for index, text in enumerate(texts)), Usage(1, 1))
+
+
+def _pieces(reply: ChatReply) -> Iterator[Delta]:
+    """Yield an answer in pieces; each candidate's last one says that it is whole, and the very last the usage."""
+    last = len(reply.candidates) - 1
+    for number in range(PIECES):
+        is_end = number == PIECES - 1
+        for place, each in enumerate(reply.candidates):
+            yield Delta(
+                text=_piece(str(each.content), number),
+                candidate=each.index,
+                finish_reason=each.finish_reason if is_end else None,
+                usage=reply.usage if is_end and place == last else None,
+            )
+
+
+def _piece(text: str, number: int) -> str:
+    """Return one of the PIECES of a text."""
+    return text[number * len(text) // PIECES : (number + 1) * len(text) // PIECES]
+
+
+async def _pause(delay_s: float) -> None:
+    """Let others run, for as long at least."""
+    import anyio  # not light, and only needed here
+
+    await anyio.sleep(delay_s)

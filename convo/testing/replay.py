@@ -15,6 +15,9 @@ from convo.types import DONE, FAILED, IN_FLIGHT, Event
 
 Body = dict[str, Any]
 
+BROKEN_OFF = ("stream_cut", "cancelled")
+"""Why an answer may be a beginning only: its stream ended too early, or its reader went away."""
+
 
 @dataclass(slots=True)
 class ToldCandidate:
@@ -26,6 +29,13 @@ class ToldCandidate:
     """Which one of its answer it was."""
     window: Sequence[int] | None = None
     """First position and first example that were sent for it; None for a text that was given."""
+    finish: str | None = None
+    """Why it ends where it ends."""
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is what came of an answer that broke off, and so is none."""
+        return self.finish in BROKEN_OFF
 
 
 @dataclass(slots=True)
@@ -108,9 +118,14 @@ class Replay:
         turn.chosen = body["chosen"]
         self._expect(turn.chosen == len(turn.candidates), "the chosen candidate is not the first of this answer")
         self._add(turn, body)
+        self._expect_whole(turn)
 
     def _fail(self, body: Body) -> None:
-        self._close(body).state = FAILED
+        turn = self._close(body)
+        turn.state = FAILED
+        self._add(turn, {"candidates": [], **body})
+        came = turn.candidates[len(turn.candidates) - len(body.get("candidates", ())) :]
+        self._expect(all(each.is_partial for each in came), "a whole answer came, and its turn failed")
 
     def _late(self, body: Body) -> None:
         turn = self.turns.get(body["turn"])
@@ -132,6 +147,11 @@ class Replay:
         self._expect(is_open, "another candidate was chosen of a turn that is not the last, or open")
         self._expect(0 <= body["chosen"] < len(turn.candidates), "a candidate was chosen that was not there")
         turn.chosen, turn.is_choice_of_user = body["chosen"], True
+        self._expect_whole(turn)
+
+    def _expect_whole(self, turn: ToldTurn) -> None:
+        chosen = [each for index, each in enumerate(turn.candidates) if index == turn.chosen]
+        self._expect(not any(each.is_partial for each in chosen), "a text was chosen that broke off")
 
     def _open(self, body: Body) -> ToldTurn:
         turn = self.turns.get(body["turn"]) or self._nothing(body)
@@ -147,8 +167,8 @@ class Replay:
     def _add(self, turn: ToldTurn, body: Body) -> None:
         window = turn.windows.get(body["fence"])
         self._expect(window is not None, f"no attempt had fence {body['fence']}")
-        told = [ToldCandidate(each["text"], place, window) for place, each in enumerate(body["candidates"])]
-        turn.candidates.extend(told)
+        for place, each in enumerate(body["candidates"]):
+            turn.candidates.append(ToldCandidate(each["text"], place, window, each.get("finish")))
 
     def _nothing(self, body: Body) -> ToldTurn:
         self.faults.append(f"there was no turn {body['turn']}")

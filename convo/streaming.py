@@ -1,0 +1,211 @@
+"""The one way to call a model for an answer that comes in pieces.
+
+A client that cannot stream is asked for the whole answer, which then comes as one piece.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+
+from convo.call import asked, call, call_async, failing, storable
+from convo.clients.base import (
+    AnyClient,
+    AsyncStreamingClient,
+    ChatClient,
+    ChatReply,
+    ChatRequest,
+    Delta,
+    StreamingClient,
+)
+from convo.errors import BadModelResponse, CallTimedOut, StreamCut
+from convo.text import MAX_TEXT_BYTES, repair_text
+from convo.tokens import estimate
+from convo.types import Candidate, Filter, Usage
+
+CLOSING_S = 2.0
+"""How long a service that is no longer listened to is given to take notice."""
+
+
+class Draft:
+    """An answer that is still coming: what came so far."""
+
+    def __init__(self, request: ChatRequest) -> None:
+        self._request = asked(request)
+        self._parts: dict[int, list[str]] = {}
+        self._sizes: dict[int, int] = {}
+        self._ends: dict[int, str] = {}
+        self._held = ""
+        self._usage: Usage | None = None
+        self._filters: tuple[Filter, ...] = ()
+        self._served_by: str | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything of a candidate has come."""
+        return bool(self._parts)
+
+    def add(self, piece: Delta) -> str:
+        """Take the next piece; return what may be shown of candidate 0 now, as it will be stored.
+
+        Raises:
+            ModelError: what came is no piece, or more than a text may be long.
+        """
+        with failing(self._request):
+            self._usage = piece.usage or self._usage
+            self._filters += tuple(piece.filters)
+            self._served_by = piece.served_by or self._served_by
+            if piece.text or piece.finish_reason:
+                self._take(piece.candidate, piece.text)
+            if piece.finish_reason:
+                self._ends[piece.candidate] = piece.finish_reason
+            return self._shown(piece) if piece.candidate == 0 else ""
+
+    def reply(self) -> ChatReply:
+        """Return the whole answer.
+
+        Raises:
+            StreamCut: it was not whole when the stream ended.
+        """
+        if self._parts.keys() - self._ends.keys() or not (self._parts or self._filters):
+            raise StreamCut(self._request.model)
+        candidates = tuple(
+            Candidate(index, "".join(self._parts[index]), self._ends[index]) for index in sorted(self._parts)
+        )
+        with failing(self._request):
+            return storable(ChatReply(candidates, self._usage, self._filters, self._served_by), self._request)
+
+    def partial(self, why: str) -> Candidate | None:
+        """Return what came of candidate 0, to be kept though it is not an answer; None when nothing did."""
+        content, repaired = repair_text("".join(self._parts.get(0, ())))
+        return Candidate(0, content, why, estimate(content), repaired=repaired) if content.strip() else None
+
+    def _take(self, candidate: int, text: str) -> None:
+        size = self._sizes.get(candidate, 0) + len(text.encode(errors="surrogatepass"))
+        if size > MAX_TEXT_BYTES:
+            raise BadModelResponse(f"an answer of {self._request.model} has more than {MAX_TEXT_BYTES:,} bytes")
+        self._sizes[candidate] = size
+        self._parts.setdefault(candidate, []).append(text)
+
+    def _shown(self, piece: Delta) -> str:
+        """Return a piece as it will be stored; half a character waits for its other half."""
+        text, self._held = self._held + piece.text, ""
+        if text and not piece.finish_reason and "\ud800" <= text[-1] <= "\udbff":
+            text, self._held = text[:-1], text[-1]
+        return repair_text(text)[0]
+
+
+def stream(client: ChatClient, request: ChatRequest, *, deadline_s: float) -> Generator[Delta, None, None]:
+    """Call the model; yield the pieces of its answer as they come. Closing it closes the client's stream.
+
+    Raises:
+        ModelError: the service failed; an exception of a client that is not convo's own is its cause.
+    """
+    if not isinstance(client, StreamingClient):
+        yield from _pieces(call(client, request, deadline_s=deadline_s))
+        return
+    request = asked(request)
+    with failing(request):
+        yield from client.stream(request, deadline_s=deadline_s)
+
+
+async def stream_async(client: AnyClient, request: ChatRequest, *, deadline_s: float) -> AsyncGenerator[Delta, None]:
+    """Call the model as stream() does, and let others run meanwhile; a client that cannot be awaited, in a thread.
+
+    Raises:
+        ModelError: as stream().
+        CallTimedOut: no piece within `deadline_s` seconds.
+    """
+    if not isinstance(client, AsyncStreamingClient | StreamingClient):
+        for each in _pieces(await call_async(client, request, deadline_s=deadline_s)):
+            yield each
+        return
+    request = asked(request)
+    with failing(request):
+        pieces = _begun(client, request, deadline_s)
+        try:
+            while (piece := await _next(pieces, request, deadline_s)) is not None:
+                yield piece
+        finally:
+            await _close(pieces)
+
+
+def _begun(
+    client: AsyncStreamingClient | StreamingClient, request: ChatRequest, deadline_s: float
+) -> AsyncIterator[Delta]:
+    if isinstance(client, AsyncStreamingClient):
+        return client.stream_async(request, deadline_s=deadline_s)
+    return _Threaded(_started(client, request, deadline_s))
+
+
+def _started(client: StreamingClient, request: ChatRequest, deadline_s: float) -> Generator[Delta, None, None]:
+    """Yield the pieces of a stream whose call is not made before the first one is asked for: it may wait."""
+    yield from client.stream(request, deadline_s=deadline_s)
+
+
+def _pieces(reply: ChatReply) -> Iterator[Delta]:
+    """Yield a whole answer as a stream would have brought it."""
+    for each in reply.candidates:
+        yield Delta(str(each.content), each.index, each.finish_reason or "stop")
+    yield Delta(usage=reply.usage, filters=reply.filters, served_by=reply.served_by)
+
+
+async def _next(pieces: AsyncIterator[Delta], request: ChatRequest, deadline_s: float) -> Delta | None:
+    import anyio
+
+    with anyio.move_on_after(deadline_s):
+        return await anext(pieces, None)
+    raise CallTimedOut(request.model, deadline_s)
+
+
+async def _close(pieces: AsyncIterator[Delta]) -> None:
+    """Close a stream, also while its reader is being cancelled: who no longer listens stops paying."""
+    import anyio
+
+    if (close := getattr(pieces, "aclose", None)) is not None:
+        with anyio.move_on_after(CLOSING_S, shield=True):
+            await close()
+
+
+class _Threaded:
+    """The stream of a client that cannot be awaited: a thread waits for each piece.
+
+    A thread cannot be stopped. One that is left waiting closes the stream itself, as nobody else can meanwhile.
+    """
+
+    def __init__(self, pieces: Generator[Delta, None, None]) -> None:
+        self._pieces = pieces
+        self._busy = threading.Lock()
+        self._is_closed = False
+
+    def __aiter__(self) -> _Threaded:
+        return self
+
+    async def __anext__(self) -> Delta:
+        import anyio
+
+        piece = await anyio.to_thread.run_sync(self._next, abandon_on_cancel=True)
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
+
+    async def aclose(self) -> None:
+        """Close the stream, or have it closed by the thread that waits for its next piece."""
+        import anyio
+
+        self._is_closed = True
+        await anyio.to_thread.run_sync(self._close)
+
+    def _next(self) -> Delta | None:
+        try:
+            with self._busy:
+                return next(self._pieces, None)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        if self._is_closed and self._busy.acquire(blocking=False):
+            try:
+                self._pieces.close()
+            finally:
+                self._busy.release()

@@ -1,0 +1,277 @@
+"""An answer that comes in pieces: what is shown of it, when it is whole, and what is kept of one that broke off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import convo
+from convo import Candidate, ChatReply, ChatRequest, Delta, Filter, Message, Parameters, Usage
+from convo.streaming import Draft, stream, stream_async
+from convo.testing import ScriptedClient, Streamed
+from convo.text import MAX_TEXT_BYTES, repair_text
+from convo.tokens import estimate
+
+END = Delta(finish_reason="stop")
+
+
+def asked(**parameters: Any) -> ChatRequest:
+    return ChatRequest("test/model", None, (), (Message("0", "hi"),), Parameters(**parameters))
+
+
+def drafted(*pieces: Delta, **parameters: Any) -> Draft:
+    draft = Draft(asked(**parameters))
+    for each in pieces:
+        draft.add(each)
+    return draft
+
+
+class Whole:
+    """A client that can do nothing but answer whole."""
+
+    def get_model(self, name: str) -> convo.Model:
+        return convo.Model(name, 100)
+
+    def chat(self, request: ChatRequest, *, deadline_s: float) -> ChatReply:
+        return ChatReply((Candidate(0, "one two"), Candidate(1, "three")), Usage(1, 2), served_by="x")
+
+
+class Pieces(Whole):
+    """A client that streams what it was given, and tells whether its stream was closed."""
+
+    def __init__(self, *pieces: Any) -> None:
+        self.pieces = pieces
+        self.is_closed = False
+
+    def stream(self, request: ChatRequest, *, deadline_s: float) -> Iterator[Delta]:
+        self.request = request
+        try:
+            yield from self.pieces
+        finally:
+            self.is_closed = True
+
+
+def heard(client: convo.ChatClient, **parameters: Any) -> tuple[list[str], ChatReply]:
+    """Return what is shown of an answer, and the whole of it."""
+    draft = Draft(asked(**parameters))
+    shown = [text for each in stream(client, asked(**parameters), deadline_s=1) if (text := draft.add(each))]
+    return shown, draft.reply()
+
+
+# ---- what is shown
+
+
+def test_pieces_are_shown_as_they_come():
+    assert ["one", " two", " three"] == heard(ScriptedClient("one two three"))[0]
+
+
+def test_only_candidate_0_is_shown_and_all_are_in_the_reply():
+    pieces = [Delta("a"), Delta("x", 1), Delta("b", finish_reason="stop"), Delta("y", 1, "stop")]
+    shown, reply = heard(Pieces(*pieces), candidate_count=2)
+    assert (["a", "b"], ["ab", "xy"]) == (shown, [each.content for each in reply.candidates])
+
+
+def test_half_a_character_waits_for_its_other_half():
+    draft = drafted()
+    assert ["a", "", "\U0001f600b", ""] == [
+        draft.add(each) for each in (Delta("a"), Delta("\ud83d"), Delta("\ude00b"), END)
+    ]
+
+
+def test_half_a_character_that_stays_alone_is_replaced_at_the_end():
+    draft = drafted()
+    assert ["a", "\ufffd"] == [draft.add(each) for each in (Delta("a\ud83d"), END)]
+
+
+@given(st.text(st.characters() | st.sampled_from("\ud83d\ude00\0\ufeff")), st.lists(st.integers(0, 20)))
+def test_what_is_shown_is_what_is_stored_wherever_it_is_cut(text: str, places: list[int]):
+    cuts = [0, *sorted(min(each, len(text)) for each in places), len(text)]
+    draft = drafted()
+    shown = "".join(draft.add(Delta(text[first:last])) for first, last in pairwise(cuts)) + draft.add(END)
+    stored = [each.content for each in draft.reply().candidates]
+    assert (repair_text(text)[0], stored or [shown]) == (shown, [shown])
+
+
+# ---- when it is whole
+
+
+def test_a_reply_has_what_the_stream_told():
+    end = Delta(" b", finish_reason="length", usage=Usage(3, 4), served_by="someone")
+    reply = drafted(Delta("a", usage=Usage(1, 1)), end).reply()
+    assert ChatReply((Candidate(0, "a b", "length", estimate("a b")),), Usage(3, 4), (), "someone") == reply
+
+
+def test_a_blocked_answer_is_whole():
+    reply = drafted(Delta(filters=(Filter("SAFETY"),))).reply()
+    assert ((), ("SAFETY",)) == (reply.candidates, tuple(each.reason for each in reply.filters))
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [(), (Delta("a"),), (Delta("a"), Delta("b", 1, "stop")), (Delta("a", finish_reason="stop"), Delta("b", 1))],
+    ids=["nothing", "no end", "no end of the first", "no end of the second"],
+)
+def test_a_stream_that_ends_before_each_candidate_has_ended_was_cut(pieces: tuple[Delta, ...]):
+    with pytest.raises(convo.StreamCut):
+        drafted(*pieces, candidate_count=2).reply()
+
+
+def test_candidates_are_unique_and_as_many_as_were_asked_for():
+    pieces = [Delta(text, place, "stop") for place, text in enumerate("aabc")]
+    assert ["a", "b"] == [each.content for each in drafted(*pieces, candidate_count=2).reply().candidates]
+
+
+def test_temperature_zero_asks_for_one_candidate():
+    client = Pieces(END)
+    list(stream(client, asked(temperature=0, candidate_count=3), deadline_s=1))
+    assert 1 == client.request.parameters.candidate_count
+
+
+@pytest.mark.parametrize("piece", [None, "text", Delta(5), Delta("a", finish_reason=7)], ids=str)  # type: ignore[arg-type]
+def test_what_is_no_piece_is_an_error_of_the_model(piece: Any):
+    with pytest.raises(convo.ModelError):
+        drafted(piece).reply()
+
+
+def test_an_answer_that_never_ends_is_refused():
+    draft = drafted(Delta("x" * MAX_TEXT_BYTES))
+    with pytest.raises(convo.BadModelResponse):
+        draft.add(Delta("x"))
+
+
+def test_a_whole_answer_that_says_it_was_cancelled_is_not_taken_for_one_that_broke_off():
+    reply = drafted(Delta("a", finish_reason="cancelled")).reply()
+    assert ["cancelled by the model"] == [each.finish_reason for each in reply.candidates]
+
+
+# ---- what is kept
+
+
+def test_what_came_of_an_answer_can_be_kept():
+    partial = drafted(Delta("a"), Delta("x", 1), Delta(" b\0")).partial("stream_cut")
+    assert Candidate(0, "a b\ufffd", "stream_cut", estimate("a b\ufffd"), repaired=1) == partial
+
+
+@pytest.mark.parametrize("pieces", [(), (Delta(" \n"),), (Delta("x", 1),)], ids=["nothing", "space", "another"])
+def test_nothing_is_kept_when_nothing_came(pieces: tuple[Delta, ...]):
+    assert drafted(*pieces).partial("stream_cut") is None
+
+
+# ---- how a model is called
+
+
+def test_a_client_that_cannot_stream_is_asked_for_the_whole():
+    shown, reply = heard(Whole(), candidate_count=2)
+    assert (["one two"], ["one two", "three"], Usage(1, 2), "x") == (
+        shown,
+        [each.content for each in reply.candidates],
+        reply.usage,
+        reply.served_by,
+    )
+
+
+@pytest.mark.parametrize("pieces", [[], ["a"], ["a", "b"]], ids=len)
+def test_an_error_of_a_client_is_the_cause_of_a_model_error(pieces: list[str]):
+    bug = RuntimeError("bug")
+    with pytest.raises(convo.ModelError, match="RuntimeError") as caught:
+        list(stream(ScriptedClient(Streamed(pieces, bug)), asked(), deadline_s=1))
+    assert bug is caught.value.__cause__
+
+
+def test_a_model_error_passes_as_it_is():
+    down = convo.ModelError("down")
+    with pytest.raises(convo.ModelError) as caught:
+        list(stream(ScriptedClient(Streamed(["a"], down)), asked(), deadline_s=1))
+    assert down is caught.value
+
+
+def test_closing_a_stream_closes_the_one_of_the_client():
+    client = Pieces(Delta("a"), Delta("b"), END)
+    pieces = stream(client, asked(), deadline_s=1)
+    next(pieces)
+    pieces.close()
+    assert client.is_closed
+
+
+# ---- the same on an event loop
+
+
+async def awaited(client: convo.ChatClient | convo.AsyncChatClient, deadline_s: float = 60) -> list[str]:
+    return [each.text async for each in stream_async(client, asked(), deadline_s=deadline_s)]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(
+    ("client", "texts"),
+    [(ScriptedClient("a b"), ["a", " b", ""]), (Pieces(Delta("a"), END), ["a", ""]), (Whole(), ["one two", ""])],
+    ids=["awaited", "in a thread", "whole"],
+)
+def test_every_kind_of_client_can_be_heard_on_an_event_loop(backend: str, client: Any, texts: list[str]):
+    assert texts == anyio.run(awaited, client, backend=backend)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_closing_a_stream_on_an_event_loop_closes_the_one_in_the_thread(backend: str):
+    client = Pieces(Delta("a"), Delta("b"), END)
+
+    async def leave_early() -> None:
+        pieces = stream_async(client, asked(), deadline_s=60)
+        await anext(pieces)
+        await pieces.aclose()
+
+    anyio.run(leave_early, backend=backend)
+    assert client.is_closed
+
+
+class Hanging(Whole):
+    """A client that says one word, and no other before it is let go; not to be awaited."""
+
+    def __init__(self) -> None:
+        import threading
+
+        self.let_go, self.closed = threading.Event(), threading.Event()
+
+    def stream(self, request: ChatRequest, *, deadline_s: float) -> Iterator[Delta]:
+        try:
+            yield Delta("a")
+            self.let_go.wait(60)
+            yield Delta("b")
+        finally:
+            self.closed.set()
+
+
+def test_a_thread_that_is_left_waiting_closes_its_stream_itself():
+    client = Hanging()
+
+    async def listen() -> None:
+        with pytest.raises(convo.CallTimedOut):
+            await awaited(client, 0.05)
+        assert not client.closed.is_set()
+        client.let_go.set()
+
+    anyio.run(listen)
+    assert client.closed.wait(60)
+
+
+class Mute(Whole):
+    """A client that can be awaited, for ever."""
+
+    async def chat_async(self, request: ChatRequest, *, deadline_s: float) -> ChatReply:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def stream_async(self, request: ChatRequest, *, deadline_s: float) -> Any:
+        yield Delta("a")
+        await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_piece_that_does_not_come_in_time_ends_the_stream(backend: str):
+    with pytest.raises(convo.CallTimedOut, match=r"^test/model did not answer within 0\.01 s"):
+        anyio.run(awaited, Mute(), 0.01, backend=backend)
