@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 from convo.store.turns import Answer, Stored
 from convo.turn import Begun
@@ -14,75 +14,87 @@ from convo.types import MODEL, Candidate, ConversationRecord, Fit, Parameters, P
 Talk = TypeVar("Talk", bound="ConversationFacts")
 
 
+class Seen(Protocol):
+    """What was last seen of a conversation."""
+
+    record: ConversationRecord
+    last_reply: Reply[Any] | None
+
+
 class ConversationFacts:
     """What was last read or written of a conversation's own row."""
 
-    def __init__(self, record: ConversationRecord) -> None:
-        self._record = record
+    def __init__(self, view: Seen) -> None:
+        self._seen = view
 
     def __repr__(self) -> str:
         named = f" {self.name!r}" if self.name else ""
-        return f"<{type(self).__name__} {self.id}{named}: {self._record.turn_count} turns>"
+        return f"<{type(self).__name__} {self.id}{named}: {self.record.turn_count} turns>"
 
     @property
     def record(self) -> ConversationRecord:
         """The whole row."""
-        return self._record
+        return self._seen.record
+
+    @property
+    def last_reply(self) -> Reply[Self] | None:
+        """The reply to the last message that was sent, streamed or asked again through this object; None before."""
+        return self._seen.last_reply
 
     @property
     def id(self) -> str:
         """The conversation's UUID, as text."""
-        return self._record.id
+        return self.record.id
 
     @property
     def name(self) -> str | None:
         """What the conversation is called; unique among its owner's."""
-        return self._record.name
+        return self.record.name
 
     @property
     def owner(self) -> str:
         """Whose it is; "" when nobody's."""
-        return self._record.owner
+        return self.record.owner
 
     @property
     def title(self) -> str | None:
         """What it is about, for people."""
-        return self._record.title
+        return self.record.title
 
     @property
     def metadata(self) -> Mapping[str, Any]:
         """What the application keeps with it."""
-        return self._record.metadata
+        return self.record.metadata
 
     @property
     def model(self) -> str:
         """The model that answers, by name."""
-        return self._record.model
+        return self.record.model
 
     @property
     def context(self) -> str | None:
         """What the model is told first."""
-        return self._record.context
+        return self.record.context
 
     @property
     def parameters(self) -> Parameters:
         """How the model is to answer, unless a turn says otherwise."""
-        return self._record.parameters
+        return self.record.parameters
 
     @property
     def version(self) -> int:
         """The length of the journal: it grows with every change, whoever makes it."""
-        return self._record.version
+        return self.record.version
 
     @property
     def created_at(self) -> datetime:
         """When it was created."""
-        return self._record.created_at
+        return self.record.created_at
 
     @property
     def updated_at(self) -> datetime:
         """When it last changed."""
-        return self._record.updated_at
+        return self.record.updated_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,12 @@ def check_deadline(deadline_s: float) -> None:
         raise InvalidParameter(f"deadline_s must be above 0 and below {MAX_DEADLINE_S:.0f}, not {deadline_s}")
 
 
+def check_wait(wait_s: float) -> None:
+    """Raise InvalidParameter unless a caller can wait that long."""
+    if not 0 <= wait_s < MAX_DEADLINE_S:
+        raise InvalidParameter(f"wait_s must be at least 0 and below {MAX_DEADLINE_S:.0f}, not {wait_s}")
+
+
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Raise InvalidParameter unless `value` is one of `choices`."""
     if value not in choices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self, Unpack
@@ -10,13 +11,17 @@ from typing import Self, Unpack
 from sqlalchemy import URL, Engine
 
 from convo import prepare
-from convo.clients.base import ChatClient
+from convo.clients.base import AnyClient, ChatClient
 from convo.conversation import Conversation
 from convo.errors import NameTaken
+from convo.facts import ConversationFacts
+from convo.line import Line
 from convo.models import resolve
 from convo.options import CreateOptions
 from convo.store.database import Database, default_url
 from convo.store.repository import ConversationRepository
+from convo.types import ConversationRecord
+from convo.view import View
 
 Conversations = list[Conversation]
 
@@ -34,8 +39,14 @@ class Store:
             SchemaOutOfDate: the store is of another release, or a PostgreSQL database has no tables yet.
             StoreError: it cannot be opened.
         """
+        if client is not None and not isinstance(client, ChatClient):
+            msg = (
+                f"a {type(client).__name__} has no get_model() and chat(), which a Store needs; AsyncStore takes others"
+            )
+            raise TypeError(msg)
         self.database = Database(default_url() if target is None else target)
-        self.client = client
+        self.client: AnyClient | None = client
+        self.line = Line(threading.Event)
         try:
             self.database.check_schema()
         except BaseException:
@@ -74,7 +85,7 @@ class Store:
         """
         wanted = prepare.creation(name, owner, settings)
         resolve(wanted.model, self.client)
-        return Conversation(self, self.database.write(lambda repository: repository.create(wanted)))
+        return self._shown(self.database.write(lambda repository: repository.create(wanted)))
 
     def get(self, reference: str, *, owner: str | None = None) -> Conversation:
         """Return the owner's conversation of that id, that name, or that unique beginning of an id (4 digits or more).
@@ -84,13 +95,13 @@ class Store:
             AmbiguousId: several ids begin so.
         """
         whose = prepare.owner_of(owner)
-        return Conversation(self, self.database.read(lambda repository: repository.find(reference, whose)))
+        return self._shown(self.database.read(lambda repository: repository.find(reference, whose)))
 
     def find(self, name: str, *, owner: str | None = None) -> Conversation | None:
         """Return the owner's conversation of exactly that name; None when there is none."""
         wanted, whose = prepare.conversation_name(name), prepare.owner_of(owner)
         found = self.database.read(lambda repository: repository.find_name(wanted, whose))
-        return None if found is None else Conversation(self, found)
+        return None if found is None else self._shown(found)
 
     def get_or_create(self, name: str, *, owner: str | None = None, **settings: Unpack[CreateOptions]) -> Conversation:
         """Return the owner's conversation of that name; created with `settings`, as by create(), if there is none.
@@ -102,7 +113,9 @@ class Store:
                 return self.create(name=name, owner=owner, **settings)
         return found
 
-    def list(self, *, owner: str | None = None, limit: int = 50, after: Conversation | None = None) -> Conversations:
+    def list(
+        self, *, owner: str | None = None, limit: int = 50, after: ConversationFacts | None = None
+    ) -> Conversations:
         """Return at most `limit` of the owner's conversations, the latest active first.
 
         `after` is the last one of the page before.
@@ -110,9 +123,9 @@ class Store:
         whose, limit = prepare.owner_of(owner), prepare.positive(limit, "limit")
         seen = after.record if after else None
         found = self.database.read(lambda repository: repository.list(whose, limit=limit, after=seen))
-        return [Conversation(self, each) for each in found]
+        return [self._shown(each) for each in found]
 
-    def first_texts(self, conversations: Sequence[Conversation]) -> dict[str, str]:
+    def first_texts(self, conversations: Sequence[ConversationFacts]) -> dict[str, str]:
         """Return the beginning of each conversation's first message, by id; for lists of conversations."""
         ids = [each.id for each in conversations]
         return self.database.read(lambda repository: repository.first_texts(ids))
@@ -129,3 +142,6 @@ class Store:
             repository.delete(repository.lock(repository.find(reference, whose).id, whose))
 
         self.database.write(work)
+
+    def _shown(self, record: ConversationRecord) -> Conversation:
+        return Conversation(View(self, record))

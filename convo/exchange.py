@@ -1,0 +1,280 @@
+"""How a turn is taken from its first transaction to its last, whichever shell waits: begin → ask → finish, or fail.
+
+Everything here is a generator of steps; see `steps`. What is begun is always brought to an end: finished, or marked
+as left without an answer, with what came of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Generic, Literal, TypedDict, TypeVar, Unpack, get_args
+
+from convo import options, prepare, turn
+from convo.call import DEADLINE_S
+from convo.clients.base import AnyClient, ChatReply, Delta
+from convo.errors import ConvoError, ModelError, NoOpenTurn, StoreError, StreamCut, TurnInFlight, TurnUnfinished
+from convo.facts import ConversationFacts, Reply, reply_of_answer, reply_of_turn
+from convo.models import Service
+from convo.options import ParameterOptions
+from convo.steps import Await, Call, Close, Listen, Next, Pause, Show, Steps, Work
+from convo.store.repository import ConversationRepository
+from convo.store.turns import Answer
+from convo.streaming import Draft
+from convo.turn import LEASE_MARGIN_S, Ask, Begun, Question
+from convo.types import BROKEN_OFF, CANCELLED, STREAM_CUT, ConversationRecord, Parameters, Turn
+from convo.view import View
+
+Talk = TypeVar("Talk", bound=ConversationFacts)
+
+Unfinished = Literal["raise", "resume", "discard"]
+"""What send() does about a turn that was left without an answer."""
+
+Conflict = Literal["raise", "wait"]
+"""What send() does about a turn that is being answered."""
+
+WAIT_S = DEADLINE_S + LEASE_MARGIN_S
+"""How long send() waits for a turn that is being answered: as long as its lease, when nobody says otherwise."""
+
+RENEW_S = 10.0
+"""How often a stream renews its lease at most; a lease is longer than that in any case."""
+
+FAILING_S = 2.0
+"""How long a caller whose turn failed tries to have that stored; what one PostgreSQL statement waits comes on top."""
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
+"""How long somebody waits before he looks again whether another process's turn has its answer."""
+
+Answered = tuple[ConversationRecord, Turn]
+"""A turn that was answered before."""
+
+Opening = tuple[Service[AnyClient], Begun | Answered]
+"""What the first transaction of a turn leads to, and who answers."""
+
+
+class MannerOptions(TypedDict, total=False):
+    """The arguments of Manner, but for the parameters."""
+
+    model: str | None
+    deadline_s: float
+    on_unfinished: Unfinished
+    on_conflict: Conflict
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a caller wants his turn to be taken."""
+
+    model: str | None = None
+    overrides: Parameters = Parameters()
+    deadline_s: float = DEADLINE_S
+    on_unfinished: Unfinished = "raise"
+    on_conflict: Conflict = "raise"
+    wait_s: float = WAIT_S
+
+    @classmethod
+    def checked(cls, parameters: ParameterOptions, **wanted: Unpack[MannerOptions]) -> Manner:
+        """Return what a caller wants.
+
+        Raises:
+            InvalidParameter, TypeError: it cannot be had.
+        """
+        manner = cls(overrides=options.parameters(parameters), **wanted)
+        prepare.check_choice("on_unfinished", manner.on_unfinished, get_args(Unfinished))
+        prepare.check_choice("on_conflict", manner.on_conflict, get_args(Conflict))
+        prepare.check_deadline(manner.deadline_s)
+        prepare.check_wait(manner.wait_s)
+        return manner
+
+
+class Exchange(Generic[Talk]):
+    """One call of send(), resume() or stream(), for the shell `talk` of a view."""
+
+    def __init__(self, view: View, talk: Talk, manner: Manner) -> None:
+        self._view = view
+        self._talk = talk
+        self._manner = manner
+        self._end = contextlib.ExitStack()
+        self._holder = ""
+        self._is_open = False
+        self._draft: Draft | None = None
+
+    def send(self, question: Question) -> Steps[Reply[Talk]]:
+        """Ask `question`; return the reply, stored."""
+        return self._take(self._in_line(question), self._call)
+
+    def resume(self) -> Steps[Reply[Talk]]:
+        """Ask again for the turn that was left without an answer."""
+        return self._take(self._begin(self._again), self._call)
+
+    def stream(self, question: Question) -> Steps[Reply[Talk]]:
+        """Ask `question`; show the answer as it comes, or in one piece when it is there already; store it."""
+        reply = yield from self._take(self._in_line(question), self._listen)
+        if self._draft is None and reply.text:
+            yield Show(Delta(reply.text, finish_reason="stop"))
+        return reply
+
+    def _take(self, begin: Steps[Opening], ask: Callable[[AnyClient, Begun], Steps[ChatReply]]) -> Steps[Reply[Talk]]:
+        """Begin a turn, or find it answered; ask the model, and store what it says."""
+        with self._end:
+            try:
+                service, begun = yield from begin
+                if not isinstance(begun, Begun):
+                    return self._answered(*begun)
+                self._view.record = begun.record
+                started = time.monotonic()
+                reply = yield from ask(service.client, begun)
+                answer = prepare.answer(reply, round((time.monotonic() - started) * 1000))
+                stored: Reply[Talk] = yield Work(lambda: self._finish(begun, answer), must_run=True)
+            except GeneratorExit:  # nobody performs another step: the attempt ends here, unmarked
+                raise
+            except BaseException as error:
+                if self._is_open or (self._holder and not isinstance(error, Exception)):
+                    failure = error  # Python takes `error` away before the step is performed
+                    yield Work(lambda: self._fail(failure), must_run=True)
+                raise
+            return stored
+
+    def _in_line(self, question: Question) -> Steps[Opening]:
+        """Begin a turn; behind those that are being answered or wait to be, if the caller wants to wait."""
+        manner, pause_s, has_resumed = self._manner, FIRST_PAUSE_S, False
+        until = time.monotonic() + manner.wait_s
+        if manner.on_conflict == "wait":
+            id, line = self._view.record.id, self._view.store.line
+            place = line.join(id)
+            self._end.callback(line.leave, id, place)
+            yield Await(place, manner.wait_s)
+        while True:
+            try:
+                return (yield from self._begin(partial(self._ask, question)))
+            except TurnInFlight:
+                if manner.on_conflict != "wait" or time.monotonic() + pause_s > until:
+                    raise
+                yield Pause(pause_s)
+                pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
+            except TurnUnfinished:
+                if manner.on_unfinished != "resume" or has_resumed:
+                    raise
+                question, has_resumed = (yield from self._resume_first(question)), True
+
+    def _begin(self, begin: Callable[[Ask], Begun | Answered]) -> Steps[Opening]:
+        """Run the first transaction of a turn, with the limits of the model that is to answer."""
+
+        def whole() -> Opening:
+            if not self._holder:
+                self._holder = self._end.enter_context(self._view.database.owner.attempt())
+            manner = self._manner
+            service, begun = self._view.with_model(
+                manner.model, manner.overrides, manner.deadline_s, begin, self._holder
+            )
+            self._is_open = isinstance(begun, Begun)
+            return service, begun
+
+        opening: Opening = yield Work(whole)
+        return opening
+
+    def _ask(self, question: Question, ask: Ask) -> Begun | Answered:
+        begin = turn.begin_instead if self._manner.on_unfinished == "discard" else turn.begin
+        id, owner = self._view.record.id, self._view.record.owner
+        return self._view.write(
+            lambda repository: begin(repository, id, owner, question, ask), request_key=question.request_key
+        )
+
+    def _again(self, ask: Ask) -> Begun:
+        id, owner = self._view.record.id, self._view.record.owner
+        return self._view.write(lambda repository: turn.resume(repository, id, owner, ask))
+
+    def _resume_first(self, question: Question) -> Steps[Question]:
+        """Answer the open turn; return `question` as it is to be asked after that."""
+        view = View(self._view.store, self._view.record)  # of our own: its version is the one that this answer leaves
+        try:
+            yield from Exchange(view, self._talk, Manner(deadline_s=self._manner.deadline_s)).resume()
+        except NoOpenTurn:  # somebody else settled it
+            return question
+        if question.expected_version is None:
+            return question
+        return replace(question, expected_version=view.record.version)
+
+    def _call(self, client: AnyClient, begun: Begun) -> Steps[ChatReply]:
+        """Ask the model, holding nothing."""
+        reply: ChatReply = yield Call(client, begun.request, self._manner.deadline_s)
+        return reply
+
+    def _listen(self, client: AnyClient, begun: Begun) -> Steps[ChatReply]:
+        """Ask the model, and show its answer as it comes, staying the turn's holder for as long as it does."""
+        self._draft = draft = Draft(begun.request)
+        pieces = yield Listen(client, begun.request, self._manner.deadline_s)
+        renewed = time.monotonic()
+        try:
+            while (piece := (yield Next(pieces))) is not None:
+                if time.monotonic() - renewed >= RENEW_S:
+                    yield Work(lambda: self._renew(begun))
+                    renewed = time.monotonic()
+                if text := draft.add(piece):
+                    yield Show(replace(piece, text=text))
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            with contextlib.suppress(Exception):  # what matters is why we close it
+                yield Close(pieces)
+            if isinstance(error, ModelError) and draft.has_begun:
+                raise StreamCut(begun.request.model) from error
+            raise
+        return draft.reply()
+
+    def _renew(self, begun: Begun) -> None:
+        """Let the lease begin anew.
+
+        Raises:
+            LeaseLost: somebody else has taken the turn over: the answer would not count.
+        """
+        try:
+            is_ours = self._view.write(lambda repository: turn.renew(repository, begun), within_s=FAILING_S)
+        except StoreError:  # the store may be back before the answer is whole, and nobody may have come meanwhile
+            return
+        if not is_ours:
+            raise turn.lease_lost(begun, "what came of its answer is dropped")
+
+    def _answered(self, record: ConversationRecord, answered: Turn) -> Reply[Talk]:
+        """Return the reply that was stored before."""
+        self._view.record = record
+        self._view.last_reply = reply = reply_of_turn(answered, self._talk)
+        return reply
+
+    def _finish(self, begun: Begun, answer: Answer) -> Reply[Talk]:
+        """Store what the model said."""
+        stored, counts = self._view.write(
+            lambda repository: turn.finish(repository, begun, answer),
+            turn_number=begun.attempt.turn,
+            request_key=begun.attempt.request_key,
+        )
+        self._is_open, self._holder = False, ""
+        self._view.record = stored.record
+        if not counts:
+            raise turn.lease_lost(begun)
+        self._view.last_reply = reply = reply_of_answer(begun, answer, stored, self._talk)
+        return reply
+
+    def _fail(self, error: BaseException) -> None:
+        """Mark the turn as left without an answer; should that fail too, this attempt is at its end all the same."""
+        view, why = self._view, _reason(error)
+        came = self._draft.partial(why if why in BROKEN_OFF else STREAM_CUT) if self._draft else None
+        id, owner = view.record.id, view.record.owner
+
+        def work(repository: ConversationRepository) -> ConversationRecord | None:
+            return turn.fail(repository, id, owner, self._holder, why, came)
+
+        try:
+            view.record = view.write(work, within_s=FAILING_S) or view.record
+        except ConvoError as second:
+            error.add_note(f"the turn could not be marked as failed: {second}")
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, StreamCut):
+        return STREAM_CUT
+    return type(error).__name__ if isinstance(error, Exception) else CANCELLED
