@@ -11,15 +11,22 @@ from typing import TYPE_CHECKING
 from convo.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from convo.aio import AsyncConversation as AsyncConversation
+    from convo.aio import AsyncStore as AsyncStore
+    from convo.clients.base import AsyncChatClient as AsyncChatClient
+    from convo.clients.base import AsyncStreamingClient as AsyncStreamingClient
     from convo.clients.base import ChatClient as ChatClient
     from convo.clients.base import ChatReply as ChatReply
     from convo.clients.base import ChatRequest as ChatRequest
+    from convo.clients.base import Delta as Delta
+    from convo.clients.base import StreamingClient as StreamingClient
     from convo.conversation import Conversation as Conversation
     from convo.discuss import ChatResponse as ChatResponse
     from convo.discuss import chat as chat
     from convo.errors import AmbiguousId as AmbiguousId
     from convo.errors import AuthorError as AuthorError
     from convo.errors import BadModelResponse as BadModelResponse
+    from convo.errors import CallTimedOut as CallTimedOut
     from convo.errors import CandidateNotFound as CandidateNotFound
     from convo.errors import ChoiceClosed as ChoiceClosed
     from convo.errors import CommitUnknown as CommitUnknown
@@ -46,6 +53,7 @@ if TYPE_CHECKING:
     from convo.errors import StoreFull as StoreFull
     from convo.errors import StoreReadOnly as StoreReadOnly
     from convo.errors import StoreUnavailable as StoreUnavailable
+    from convo.errors import StreamCut as StreamCut
     from convo.errors import TurnError as TurnError
     from convo.errors import TurnInFlight as TurnInFlight
     from convo.errors import TurnNotFound as TurnNotFound
@@ -71,20 +79,29 @@ if TYPE_CHECKING:
     from convo.types import Usage as Usage
 
 _HOMES = {
+    "convo.aio": (
+        "AsyncConversation",
+        "AsyncStore",
+    ),
     "convo.discuss": (
         "ChatResponse",
         "chat",
     ),
     "convo.clients.base": (
+        "AsyncChatClient",
+        "AsyncStreamingClient",
         "ChatClient",
         "ChatReply",
         "ChatRequest",
+        "Delta",
+        "StreamingClient",
     ),
     "convo.conversation": ("Conversation",),
     "convo.errors": (
         "AmbiguousId",
         "AuthorError",
         "BadModelResponse",
+        "CallTimedOut",
         "CandidateNotFound",
         "ChoiceClosed",
         "CommitUnknown",
@@ -111,6 +128,7 @@ _HOMES = {
         "StoreReadOnly",
         "StoreUnavailable",
         "StoredDataError",
+        "StreamCut",
         "TurnError",
         "TurnInFlight",
         "TurnNotFound",

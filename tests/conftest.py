@@ -18,6 +18,7 @@ from sqlalchemy import make_url
 
 import convo
 from convo.store.database import Database
+from tests.shells import open_store
 
 # Machines are shared: how long an example took says nothing.
 hypothesis.settings.register_profile("convo", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -114,12 +115,35 @@ def url(request: pytest.FixtureRequest) -> str:
     return at
 
 
-@pytest.fixture(params=["sqlite", "memory", "postgres_store"], ids=["sqlite", "memory", "postgres"])
+SHELLS = [
+    pytest.param(("sync", "sqlite"), id="sqlite"),
+    pytest.param(("sync", "memory"), id="memory"),
+    pytest.param(("sync", "postgres_store"), id="postgres"),
+    pytest.param(("asyncio", "sqlite"), id="async-sqlite"),
+    pytest.param(("trio", "memory"), id="async-memory"),
+    pytest.param(("asyncio", "postgres_store"), id="async-postgres"),
+]
+"""Both shells on each kind of database; the async one on both kinds of event loop."""
+
+
+@pytest.fixture(params=SHELLS)
 def store(request: pytest.FixtureRequest) -> Iterator[convo.Store]:
-    """Return an open store, once for each kind of database."""
-    with convo.Store(database_url(request, request.param)) as opened:
-        yield opened
-        assert opened.engine.pool.checkedout() == 0 if request.param != "memory" else True
+    """Return an open store, once for each shell and kind of database; for what is told of both shells."""
+    yield from opened(request)
+
+
+def opened(request: pytest.FixtureRequest) -> Iterator[convo.Store]:
+    """Open the store that a fixture's parameter names."""
+    shell, kind = request.param
+    with open_store(database_url(request, kind), shell) as store:
+        yield store
+        assert store.engine.pool.checkedout() == 0 if kind != "memory" else True
+
+
+@pytest.fixture(params=SHELLS[:3])
+def sync_store(request: pytest.FixtureRequest) -> Iterator[convo.Store]:
+    """Return an open store, once for each kind of database; for what lies below the shells."""
+    yield from opened(request)
 
 
 def database_url(request: pytest.FixtureRequest, kind: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 import convo
 from convo.testing import ScriptedClient
+from tests.shells import store_of
 from tests.test_store import refusal, stored_rows, texts
 
 USAGE = convo.Usage(input_tokens=11, output_tokens=7)
@@ -31,7 +32,7 @@ def reply_of(*contents: str, finish_reason: str | None = "stop", served_by: str 
 
 def leave_open(talk: convo.Conversation) -> None:
     """Leave a turn without an answer."""
-    talk._store.client = ScriptedClient(convo.ModelError("down"))
+    store_of(talk).client = ScriptedClient(convo.ModelError("down"))
     with pytest.raises(convo.ModelError):
         talk.send("open")
 

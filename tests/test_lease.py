@@ -15,6 +15,7 @@ from sqlalchemy import text
 import convo
 from convo.testing import ScriptedClient
 from tests.conftest import upgrade
+from tests.shells import SyncOnly, store_of
 from tests.test_conversation import asked
 from tests.test_store import refusal, stored_rows, texts
 
@@ -57,8 +58,8 @@ def other(store: convo.Store) -> convo.Store:
 
 def asking(talk: convo.Conversation, slow: SlowModel, pool: ThreadPoolExecutor, **settings: object) -> Future:
     """Send in another thread; return when the model has been called."""
-    talk._store.client = ScriptedClient(slow, "next")
-    sent = pool.submit(talk._store.get(talk.id).send, "slow", **settings)
+    store_of(talk).client = SyncOnly(ScriptedClient(slow, "next"))
+    sent = pool.submit(store_of(talk).get(talk.id).send, "slow", **settings)
     assert slow.called.wait(60)
     return sent
 

@@ -19,6 +19,12 @@ ORDERS = Table("orders", MetaData(), Column("id", Integer, primary_key=True))
 
 
 @pytest.fixture
+def store(sync_store: convo.Store) -> convo.Store:
+    """Return a store by one shell only: no shell is asked here."""
+    return sync_store
+
+
+@pytest.fixture
 def orders(store: convo.Store) -> Table:
     ORDERS.create(store.engine)
     return ORDERS

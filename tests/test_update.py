@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import convo
+from tests.shells import store_of
 from tests.test_store import refusal, stored_rows
 
 CHANGES = {
@@ -144,10 +145,10 @@ def test_what_is_fixed_cannot_be_changed(talk: convo.Conversation):
 
 
 def test_a_wrong_value_is_refused_with_all_other_changes(talk: convo.Conversation):
-    before = (talk.refresh().record, stored_rows(talk._store))
+    before = (talk.refresh().record, stored_rows(store_of(talk)))
     refused = [refusal(talk.update, **({"title": "b", "temperature": 0.1} | wrong)) for wrong, _ in WRONG]
     assert [error for _, error in WRONG] == refused
-    assert before == (talk.refresh().record, stored_rows(talk._store))
+    assert before == (talk.refresh().record, stored_rows(store_of(talk)))
 
 
 def test_racing_updates_to_one_name_let_one_win(url: str):

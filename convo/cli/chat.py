@@ -13,7 +13,8 @@ from convo.cli.conversations import AsJson, open_store
 from convo.cli.selection import Selection
 
 if TYPE_CHECKING:
-    from convo.conversation import Conversation, Unfinished
+    from convo.conversation import Conversation
+    from convo.exchange import Unfinished
     from convo.facts import Reply
     from convo.stores import Store
 
@@ -93,7 +94,7 @@ def _check(text: str | None, on_unfinished: str, *, as_json: bool) -> None:
     from typing import get_args
 
     from convo import prepare
-    from convo.conversation import Unfinished
+    from convo.exchange import Unfinished
 
     prepare.check_choice("on_unfinished", on_unfinished, get_args(Unfinished))
     if text is not None:
@@ -119,14 +120,32 @@ def answer(talk: Conversation, text: str, *, on_unfinished: Unfinished = "raise"
     from convo.errors import TurnUnfinished
 
     try:
-        reply = talk.send(text, on_unfinished=on_unfinished)
+        show_answer(talk, text, on_unfinished=on_unfinished, as_json=as_json)
     except TurnUnfinished as error:
         raise error.with_remedy(REMEDY) from None
     except KeyboardInterrupt:
         kept = "the message is kept, without an answer: next time, " + REMEDY
         note(f"stopped; {kept if is_unanswered(talk) else 'nothing was stored'}")
         raise
-    show_reply(reply, as_json=as_json)
+
+
+def show_answer(talk: Conversation, text: str, *, on_unfinished: Unfinished = "raise", as_json: bool = False) -> None:
+    """Send one message and print the answer: on a terminal as it comes, else when it is whole."""
+    if as_json or not sys.stdout.isatty():
+        show_reply(talk.send(text, on_unfinished=on_unfinished), as_json=as_json)
+        return
+    from convo.cli.output import say, say_piece
+
+    has_begun = False
+    try:
+        for piece in talk.stream(text, on_unfinished=on_unfinished):
+            say_piece(piece.text)
+            has_begun = True
+    finally:
+        if has_begun:
+            say("")
+    if talk.last_reply is not None:
+        show_reply(talk.last_reply, is_shown=has_begun)
 
 
 def is_unanswered(talk: Conversation) -> bool:
@@ -135,14 +154,15 @@ def is_unanswered(talk: Conversation) -> bool:
     return bool(latest) and latest[0].chosen is None
 
 
-def show_reply(reply: Reply[Conversation], *, as_json: bool = False) -> None:
-    """Print an answer, and on standard error what else there is to know of it."""
+def show_reply(reply: Reply[Conversation], *, as_json: bool = False, is_shown: bool = False) -> None:
+    """Print an answer, unless it stands there already, and on standard error what else there is to know of it."""
     from convo.cli.output import dropped, note, say, say_json
 
     if as_json:
         say_json(_as_json(reply))
         return
-    say(reply.text)
+    if not is_shown:
+        say(reply.text)
     for other in reply.candidates[1:]:
         note(f"candidate {other.index}: {other.content}")
     left_out = dropped(reply.prompt)

@@ -127,6 +127,7 @@ def _as_text(turn: Turn) -> str:
         lines += [f"({others} other candidate{'s' if others > 1 else ''})"] if others else []
     else:
         lines.append(f"\n(no answer: {turn.error or 'the model is being asked'})")
+        lines += [f"(what came of one) {each.content}" for each in turn.candidates]
     return "\n".join(lines)
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from convo.cli.chat import is_unanswered, show_reply
+from convo.cli.chat import is_unanswered, show_answer, show_reply
 from convo.cli.output import cut, note, say
 from convo.errors import ConvoError, TurnUnfinished
 from convo.text import inert
@@ -70,7 +70,7 @@ def _handle(talk: Conversation, line: str) -> bool:
         note(f"there is no command {word.split()[0]}: /help shows those there are; // sends a text that begins with /")
     else:
         text = line.replace("//", "/", 1) if word.startswith("//") else line
-        _attempt(talk, lambda: show_reply(talk.send(text)))
+        _attempt(talk, lambda: show_answer(talk, text))
     return True
 
 

@@ -22,13 +22,18 @@ def say(text: str) -> None:
     _print(text, sys.stdout)
 
 
+def say_piece(text: str) -> None:
+    """Print what has come of an answer, on the line where the last piece ended."""
+    _print(text, sys.stdout, end="")
+
+
 def note(text: str) -> None:
     """Print something about the answer, for a person."""
     _print(text, sys.stderr)
 
 
-def _print(text: str, stream: TextIO) -> None:
-    print(inert(text) if stream.isatty() or stream is sys.stderr else text, file=stream, flush=True)
+def _print(text: str, stream: TextIO, end: str = "\n") -> None:
+    print(inert(text) if stream.isatty() or stream is sys.stderr else text, file=stream, flush=True, end=end)
 
 
 def say_json(value: object) -> None:

@@ -1,0 +1,335 @@
+"""The async shells: AsyncStore and AsyncConversation, with the names of Store and Conversation, awaited.
+
+SQL is written once, for the sync shells. Here each transaction runs whole in a thread of the store's own, and the
+model is awaited: no `await` stands between BEGIN and COMMIT, and the event loop never waits for a database. Whoever is
+cancelled has his transaction finished and his turn marked before the cancellation goes on.
+
+They run on asyncio and on trio; a store belongs to the event loop in which it was first used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import anyio
+from sqlalchemy import URL, Engine
+from sqlalchemy.pool import QueuePool
+
+from convo import prepare
+from convo.call import DEADLINE_S
+from convo.clients.base import AnyClient, Delta
+from convo.conversation import Conversation
+from convo.errors import StoreUnavailable
+from convo.exchange import WAIT_S, Conflict, Exchange, Manner, Unfinished
+from convo.facts import ConversationFacts, Reply
+from convo.line import Line
+from convo.options import CreateOptions, ParameterOptions
+from convo.performer import Performer
+from convo.prepare import KEEP, Keep
+from convo.store.database import Database
+from convo.stores import Store
+from convo.threads import Threads
+from convo.types import Event, Example, Fit, Message, Turn
+from convo.view import View
+
+Result = TypeVar("Result")
+
+
+class AsyncConversation(ConversationFacts):
+    """A stored conversation; made by AsyncStore.create(), get(), get_or_create() and list().
+
+    Each method does what the one of the same name of Conversation does, and raises the same errors.
+    """
+
+    def __init__(self, performer: Performer, view: View) -> None:
+        super().__init__(view)
+        self._view = view
+        self._performer = performer
+        self._talk = Conversation(view)
+
+    async def refresh(self) -> Self:
+        """Read the conversation's row again; returns the same object."""
+        await self._performer.run(self._talk.refresh)
+        return self
+
+    async def messages(self, last: int | None = None) -> list[Message]:
+        """Return the newest `last` messages, or all, oldest first; an unanswered one included."""
+        return await self._performer.run(partial(self._talk.messages, last))
+
+    async def turns(self, last: int | None = None) -> list[Turn]:
+        """Return the newest `last` turns, or all, oldest first, with all their candidates."""
+        return await self._performer.run(partial(self._talk.turns, last))
+
+    async def turn(self, number: int) -> Turn:
+        """Return turn `number`, from 1; 0 is an opening message."""
+        return await self._performer.run(partial(self._talk.turn, number))
+
+    async def examples(self) -> list[Example]:
+        """Return the examples, oldest first, without erased ones."""
+        return await self._performer.run(self._talk.examples)
+
+    async def events(self) -> list[Event]:
+        """Return the journal, oldest first."""
+        return await self._performer.run(self._talk.events)
+
+    async def preview(self, text: str, *, model: str | None = None) -> Fit:
+        """Return what would be sent for `text`, without calling a model or storing anything."""
+        return await self._performer.run(partial(self._talk.preview, text, model=model))
+
+    async def send(
+        self,
+        text: str,
+        *,
+        request_key: str | None = None,
+        expected_version: int | None = None,
+        on_unfinished: Unfinished = "raise",
+        on_conflict: Conflict = "raise",
+        wait_s: float = WAIT_S,
+        deadline_s: float = DEADLINE_S,
+        model: str | None = None,
+        **parameters: Unpack[ParameterOptions],
+    ) -> Reply[AsyncConversation]:
+        """Send the user's next message; return the model's answer, stored.
+
+        Cancelled, it leaves the turn unanswered, or answered if the answer was being stored.
+
+        Raises:
+            CallTimedOut: the model did not answer within `deadline_s` seconds.
+        """
+        question = prepare.question(text, request_key, expected_version)
+        manner = Manner.checked(
+            parameters,
+            model=model,
+            deadline_s=deadline_s,
+            on_unfinished=on_unfinished,
+            on_conflict=on_conflict,
+            wait_s=wait_s,
+        )
+        return await self._performer.outcome(Exchange(self._view, self, manner).send(question))
+
+    def stream(
+        self,
+        text: str,
+        *,
+        request_key: str | None = None,
+        expected_version: int | None = None,
+        on_unfinished: Unfinished = "raise",
+        on_conflict: Conflict = "raise",
+        wait_s: float = WAIT_S,
+        deadline_s: float = DEADLINE_S,
+        model: str | None = None,
+        **parameters: Unpack[ParameterOptions],
+    ) -> AsyncGenerator[Delta, None]:
+        """Send the user's next message; yield the pieces of candidate 0 as they come.
+
+        A reader that may stop early closes it, as no event loop does so at once: `async with contextlib.aclosing(…)`.
+
+        Raises:
+            CallTimedOut: no piece came within `deadline_s` seconds; StreamCut when there had been one.
+        """
+        question = prepare.question(text, request_key, expected_version)
+        manner = Manner.checked(
+            parameters,
+            model=model,
+            deadline_s=deadline_s,
+            on_unfinished=on_unfinished,
+            on_conflict=on_conflict,
+            wait_s=wait_s,
+        )
+        return self._performer.pieces(Exchange(self._view, self, manner).stream(question))
+
+    async def resume(
+        self, *, deadline_s: float = DEADLINE_S, model: str | None = None, **parameters: Unpack[ParameterOptions]
+    ) -> Reply[AsyncConversation]:
+        """Ask the model again for the turn that an error or a crash left without an answer."""
+        manner = Manner.checked(parameters, deadline_s=deadline_s, model=model)
+        return await self._performer.outcome(Exchange(self._view, self, manner).resume())
+
+    async def discard(self) -> str | None:
+        """Delete the turn that was left without an answer; return its text. The journal keeps that it was there."""
+        return await self._performer.run(self._talk.discard)
+
+    async def choose(self, candidate: int, *, turn_number: int | None = None) -> Self:
+        """Make another candidate of the last turn the one that later turns follow; returns the same object."""
+        await self._performer.run(partial(self._talk.choose, candidate, turn_number=turn_number))
+        return self
+
+    async def update(
+        self,
+        *,
+        model: str | Keep = KEEP,
+        title: str | Keep | None = KEEP,
+        name: str | Keep | None = KEEP,
+        metadata: Mapping[str, Any] | Keep = KEEP,
+        input_token_limit: int | Keep | None = KEEP,
+        trim: str | Keep = KEEP,
+        **parameters: Unpack[ParameterOptions],
+    ) -> Self:
+        """Change settings from now on; None takes a title, a name, a limit or a parameter away."""
+        change = partial(
+            self._talk.update,
+            model=model,
+            title=title,
+            name=name,
+            metadata=metadata,
+            input_token_limit=input_token_limit,
+            trim=trim,
+            **parameters,
+        )
+        await self._performer.run(change)
+        return self
+
+
+AsyncConversations = list[AsyncConversation]
+
+
+class AsyncStore:
+    """A database of conversations, for one event loop; close it, or use it in an `async with`.
+
+    Each method does what the one of the same name of Store does, and raises the same errors.
+    """
+
+    def __init__(self, target: str | URL | Engine | None = None, *, client: AnyClient | None = None) -> None:
+        """Take the arguments of Store. It is opened by `async with`, else at its first use, which may raise.
+
+        As many transactions run at once as the engine's pool has connections. A given `client` is awaited when it is
+        an AsyncChatClient, else it is called in a thread: as many at once as anyio's default limiter allows, 40.
+        """
+        self._target = target
+        self._client = client
+        self._store: Store | None = None
+        self._opening = anyio.Lock()
+        self._performer = Performer()
+        self.line = Line(anyio.Event)
+
+    def __repr__(self) -> str:
+        return f"<AsyncStore {self._store.database.where if self._store else '(not open yet)'}>"
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Wait for the transactions that are under way, and close the database's connections.
+
+        Those of an Engine that was passed in stay open.
+        """
+        await _alone(self._close_now)
+
+    @property
+    def client(self) -> AnyClient | None:
+        """Who answers for every model, if one was given."""
+        return self._client
+
+    @client.setter
+    def client(self, client: AnyClient | None) -> None:
+        """Let another client answer from now on."""
+        self._client = client
+        if self._store is not None:
+            self._store.client = client
+
+    @property
+    def database(self) -> Database:
+        """Where the conversations are.
+
+        Raises:
+            StoreUnavailable: the store is not open yet.
+        """
+        if self._store is None:
+            raise StoreUnavailable("the store is not open yet: use it in an `async with`")
+        return self._store.database
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, which follows convo's rules; raises as `database` does. It blocks whoever uses it."""
+        return self.database.engine
+
+    async def create(
+        self, *, name: str | None = None, owner: str | None = None, **settings: Unpack[CreateOptions]
+    ) -> AsyncConversation:
+        """Store a new conversation; CreateOptions has the settings, none of which is needed."""
+        return await self._run(lambda store: self._shown(store, store.create(name=name, owner=owner, **settings)))
+
+    async def get(self, reference: str, *, owner: str | None = None) -> AsyncConversation:
+        """Return the owner's conversation of that id or name, or that unique beginning of an id, 4 digits or more."""
+        return await self._run(lambda store: self._shown(store, store.get(reference, owner=owner)))
+
+    async def find(self, name: str, *, owner: str | None = None) -> AsyncConversation | None:
+        """Return the owner's conversation of exactly that name; None when there is none."""
+
+        def work(store: Store) -> AsyncConversation | None:
+            found = store.find(name, owner=owner)
+            return None if found is None else self._shown(store, found)
+
+        return await self._run(work)
+
+    async def get_or_create(
+        self, name: str, *, owner: str | None = None, **settings: Unpack[CreateOptions]
+    ) -> AsyncConversation:
+        """Return the owner's conversation of that name; created with `settings`, as by create(), if there is none."""
+        return await self._run(lambda store: self._shown(store, store.get_or_create(name, owner=owner, **settings)))
+
+    async def list(
+        self, *, owner: str | None = None, limit: int = 50, after: ConversationFacts | None = None
+    ) -> AsyncConversations:
+        """Return at most `limit` of the owner's conversations, the latest active first."""
+
+        def work(store: Store) -> AsyncConversations:
+            return [self._shown(store, each) for each in store.list(owner=owner, limit=limit, after=after)]
+
+        return await self._run(work)
+
+    async def first_texts(self, conversations: Sequence[ConversationFacts]) -> dict[str, str]:
+        """Return the beginning of each conversation's first message, by id; for lists of conversations."""
+        return await self._run(lambda store: store.first_texts(conversations))
+
+    async def delete(self, reference: str, *, owner: str | None = None) -> None:
+        """Delete the conversation of that id, name or id prefix, with its journal."""
+        await self._run(lambda store: store.delete(reference, owner=owner))
+
+    async def _run(self, work: Callable[[Store], Result]) -> Result:
+        store = await self._open()
+        return await self._performer.run(partial(work, store))
+
+    def _shown(self, store: Store, talk: Conversation) -> AsyncConversation:
+        return AsyncConversation(self._performer, View(store, talk.record))
+
+    async def _open(self) -> Store:
+        """Return the store; of many tasks that come at once, the first one opens it."""
+        async with self._opening:
+            while self._store is None:
+                await _alone(self._open_now)
+        return self._store
+
+    def _open_now(self) -> None:
+        store = Store(self._target)
+        store.client, store.line = self._client, self.line
+        self._performer.threads.size = _size_of(store.engine)
+        self._store = store
+
+    def _close_now(self) -> None:
+        self._performer.threads.close()
+        if self._store is not None:
+            self._store.close()
+
+
+async def _alone(work: Callable[[], None]) -> None:
+    """Run `work` to its end in a thread that is there for nothing else."""
+    threads = Threads(1)
+    try:
+        await threads.run(work, must_run=True)
+    finally:
+        threads.close()
+
+
+def _size_of(engine: Engine) -> int:
+    """Return how many connections the engine's pool keeps; one where it does not say."""
+    return max(engine.pool.size(), 1) if isinstance(engine.pool, QueuePool) else 1

@@ -1,0 +1,82 @@
+"""Performs the steps of turns on an event loop, as `steps` itself does where it stands."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, TypeVar
+
+import anyio
+
+from convo.call import call_async
+from convo.clients.base import Delta
+from convo.steps import Await, Call, Close, Left, Listen, Next, Pause, Progress, Show, Step, Steps, Work
+from convo.streaming import stream_async
+from convo.threads import Threads
+
+Result = TypeVar("Result")
+
+
+class Performer:
+    """Performs the steps of turns on an event loop."""
+
+    def __init__(self) -> None:
+        self.threads = Threads(1)
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """Run a transaction in a thread."""
+        return await self.threads.run(work)
+
+    async def outcome(self, steps: Steps[Result]) -> Result:
+        """Perform steps to their end, and return what comes of them."""
+        progress = Progress(steps)
+        await self._advance(progress)
+        return progress.result
+
+    async def pieces(self, steps: Steps[Any]) -> AsyncGenerator[Delta, None]:
+        """Perform steps, and yield the pieces that they show; closed early, they settle what they have begun."""
+        progress = Progress(steps)
+        try:
+            while (piece := await self._advance(progress)) is not None:
+                yield piece
+        except BaseException:
+            if not progress.is_over:
+                progress.failed(Left())
+                with contextlib.suppress(Left):
+                    await self._advance(progress)
+            raise
+
+    async def _advance(self, progress: Progress[Any]) -> Delta | None:
+        """Perform steps until there is a piece to show; None at the end. Whatever goes wrong, they are told."""
+        while True:
+            try:
+                step = progress.next()
+                if step is None:
+                    return None
+                if isinstance(step, Show):
+                    progress.done(None)
+                    return step.piece
+                progress.done(await self._perform(step))
+            except BaseException as error:
+                if progress.is_over:
+                    raise
+                progress.failed(error)
+
+    async def _perform(self, step: Step) -> Any:  # noqa: ANN401 - each step has an outcome of its own
+        match step:
+            case Work(run, must_run):
+                return await self.threads.run(run, must_run=must_run)
+            case Call(client, request, deadline_s):
+                return await call_async(client, request, deadline_s=deadline_s)
+            case Listen(client, request, deadline_s):
+                return stream_async(client, request, deadline_s=deadline_s)
+            case Next(pieces):
+                return await anext(pieces, None)
+            case Close(pieces):
+                await pieces.aclose()
+            case Pause(seconds):
+                await anyio.sleep(seconds)
+            case Await(event, seconds):
+                with anyio.move_on_after(seconds):
+                    await event.wait()
+        return None
