@@ -13,7 +13,7 @@ import pytest
 
 import convo
 from convo.cli.chat import answer
-from convo.testing import ScriptedClient
+from convo.testing import ScriptedClient, Streamed
 
 SLOW = """
 import sys, time
@@ -26,6 +26,23 @@ def slow(request):
     time.sleep(60)
 
 with convo.Store(sys.argv[1], client=ScriptedClient(slow, "Here I am.")) as store:
+    converse(store.get_or_create("a"))
+"""
+
+WORDS = """
+import sys, time
+import convo
+from convo.cli.interactive import converse
+from convo.testing import ScriptedClient
+
+class Words(ScriptedClient):
+    def stream(self, request, *, deadline_s):
+        for each in super().stream(request, deadline_s=deadline_s):
+            yield each
+            if "slow" in each.text:
+                time.sleep(60)
+
+with convo.Store(sys.argv[1], client=Words("one slow word", "one \\x1b[31m two")) as store:
     converse(store.get_or_create("a"))
 """
 
@@ -132,6 +149,32 @@ def test_ctrl_c_while_answering_keeps_the_message_and_goes_on(chats: str):
     child.close()
     assert 0 == child.exitstatus
     assert ["are you there?", "Here I am."] == texts(chats)
+
+
+def test_an_answer_is_shown_as_it_comes_and_ctrl_c_keeps_what_came(chats: str):
+    child = terminal("-c", WORDS, chats)
+    child.expect("> ")
+    child.send("go\r")
+    child.expect("one slow")
+    child.sendintr()
+    child.expect("stopped; the last message has no answer yet")
+    child.expect("> ")
+    child.send("/discard\r")
+    child.expect("dropped: go")
+    child.expect("> ")
+    say(child, "again", r"one \\x1b\[31m two")
+    child.send("/exit\r")
+    child.expect(pexpect.EOF)
+    assert ["again", "one \x1b[31m two"] == texts(chats)
+
+
+def test_what_came_of_an_answer_is_shown_with_the_conversation(chats: str):
+    client = ScriptedClient(Streamed(["one", " two"], is_whole=False))
+    with convo.Store(chats, client=client) as store, pytest.raises(convo.StreamCut):
+        list(store.create(name="a").stream("go"))
+    child = terminal("-m", "convo", "-d", chats, "show", "a")
+    child.expect(r"\(no answer: stream_cut\)\r\n\(what came of one\) one two")
+    child.expect(pexpect.EOF)
 
 
 def test_ctrl_c_during_one_message_keeps_it_and_says_so(chats: str, capsys: pytest.CaptureFixture[str]):
