@@ -20,7 +20,7 @@ from sqlalchemy.pool import QueuePool
 
 from convo import prepare
 from convo.call import DEADLINE_S
-from convo.clients.base import AnyClient, Delta
+from convo.clients.base import AnyClient, AsyncChatClient, ChatClient, Delta
 from convo.conversation import Conversation
 from convo.errors import StoreUnavailable
 from convo.exchange import WAIT_S, Conflict, Exchange, Manner, Unfinished
@@ -30,7 +30,7 @@ from convo.options import CreateOptions, ParameterOptions
 from convo.performer import Performer
 from convo.prepare import KEEP, Keep
 from convo.store.database import Database
-from convo.stores import Store
+from convo.stores import Store, creation, finding_or_creation
 from convo.threads import Threads
 from convo.types import Event, Example, Fit, Message, Turn
 from convo.view import View
@@ -77,7 +77,7 @@ class AsyncConversation(ConversationFacts):
 
     async def preview(self, text: str, *, model: str | None = None) -> Fit:
         """Return what would be sent for `text`, without calling a model or storing anything."""
-        return await self._performer.run(partial(self._talk.preview, text, model=model))
+        return await self._performer.outcome(self._view.preview(prepare.question(text), model))
 
     async def send(
         self,
@@ -169,17 +169,16 @@ class AsyncConversation(ConversationFacts):
         **parameters: Unpack[ParameterOptions],
     ) -> Self:
         """Change settings from now on; None takes a title, a name, a limit or a parameter away."""
-        change = partial(
-            self._talk.update,
+        steps = self._view.update(
+            parameters,
             model=model,
             title=title,
             name=name,
             metadata=metadata,
             input_token_limit=input_token_limit,
             trim=trim,
-            **parameters,
         )
-        await self._performer.run(change)
+        await self._performer.outcome(steps)
         return self
 
 
@@ -198,6 +197,9 @@ class AsyncStore:
         As many transactions run at once as the engine's pool has connections. A given `client` is awaited when it is
         an AsyncChatClient, else it is called in a thread: as many at once as anyio's default limiter allows, 40.
         """
+        if client is not None and not isinstance(client, ChatClient | AsyncChatClient):
+            msg = f"a {type(client).__name__} has no get_model() with chat() or chat_async()"
+            raise TypeError(msg)
         self._target = target
         self._client = client
         self._store: Store | None = None
@@ -256,7 +258,8 @@ class AsyncStore:
         self, *, name: str | None = None, owner: str | None = None, **settings: Unpack[CreateOptions]
     ) -> AsyncConversation:
         """Store a new conversation; CreateOptions has the settings, none of which is needed."""
-        return await self._run(lambda store: self._shown(store, store.create(name=name, owner=owner, **settings)))
+        store = await self._open()
+        return self._shown(store, await self._performer.outcome(creation(store, name, owner, settings)))
 
     async def get(self, reference: str, *, owner: str | None = None) -> AsyncConversation:
         """Return the owner's conversation of that id or name, or that unique beginning of an id, 4 digits or more."""
@@ -275,7 +278,8 @@ class AsyncStore:
         self, name: str, *, owner: str | None = None, **settings: Unpack[CreateOptions]
     ) -> AsyncConversation:
         """Return the owner's conversation of that name; created with `settings`, as by create(), if there is none."""
-        return await self._run(lambda store: self._shown(store, store.get_or_create(name, owner=owner, **settings)))
+        store = await self._open()
+        return self._shown(store, await self._performer.outcome(finding_or_creation(store, name, owner, settings)))
 
     async def list(
         self, *, owner: str | None = None, limit: int = 50, after: ConversationFacts | None = None

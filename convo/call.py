@@ -48,14 +48,15 @@ async def call_async(client: AnyClient, request: ChatRequest, *, deadline_s: flo
     """
     import anyio
 
+    from convo.threads import run_apart
+
     request = asked(request)
     with failing(request):
         with anyio.move_on_after(deadline_s):
             if isinstance(client, AsyncChatClient):
                 reply = await client.chat_async(request, deadline_s=deadline_s)
             else:
-                chat = partial(client.chat, request, deadline_s=deadline_s)
-                reply = await anyio.to_thread.run_sync(chat, abandon_on_cancel=True)
+                reply = await run_apart(partial(client.chat, request, deadline_s=deadline_s))
             return storable(reply, request)
         raise CallTimedOut(request.model, deadline_s)
 

@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any, Self, Unpack
 
-from convo import options, prepare, turn
+from convo import prepare, turn
 from convo.call import DEADLINE_S
 from convo.clients.base import Delta
 from convo.exchange import WAIT_S, Conflict, Exchange, Manner, Unfinished
 from convo.facts import ConversationFacts, Reply
-from convo.models import resolve
 from convo.options import ParameterOptions
 from convo.prepare import KEEP, Keep
 from convo.steps import outcome, pieces
 from convo.store.repository import ConversationRepository
-from convo.turn import Ask
-from convo.types import ConversationRecord, Event, Example, Fit, Message, Parameters, Turn
+from convo.types import ConversationRecord, Event, Example, Fit, Message, Turn
 from convo.view import View
 
 
@@ -68,12 +66,7 @@ class Conversation(ConversationFacts):
         Raises:
             PromptTooLong, InvalidText, ModelNotFound: as send().
         """
-        question = prepare.question(text)
-
-        def work(ask: Ask) -> Fit:
-            return self._view.read(lambda repository, record: turn.preview(repository, record, question, ask))
-
-        return self._view.with_model(model, Parameters(), DEADLINE_S, work)[1]
+        return outcome(self._view.preview(prepare.question(text), model))
 
     def send(
         self,
@@ -209,16 +202,14 @@ class Conversation(ConversationFacts):
             NameTaken: the owner has another conversation of that name.
             InvalidInput, ModelNotFound: what was given cannot be used; nothing was changed.
         """
-        given = {"model": model, "title": title, "name": name, "metadata": metadata, **parameters}
-        given |= {"input_token_limit": input_token_limit, "trim": trim}
-        options.parameters(parameters)  # refuses a name that is none of them
-        if isinstance(model, str):
-            resolve(model, self._view.store.client)
-
-        def work(repository: ConversationRepository) -> ConversationRecord:
-            record = repository.lock(self.id, self.owner)
-            changes = prepare.changes(record, given)
-            return repository.update(record, **changes) if changes else record
-
-        self._view.record = self._view.write(work)
+        steps = self._view.update(
+            parameters,
+            model=model,
+            title=title,
+            name=name,
+            metadata=metadata,
+            input_token_limit=input_token_limit,
+            trim=trim,
+        )
+        outcome(steps)
         return self

@@ -164,18 +164,15 @@ class Exchange(Generic[Talk]):
     def _begin(self, begin: Callable[[Ask], Begun | Answered]) -> Steps[Opening]:
         """Run the first transaction of a turn, with the limits of the model that is to answer."""
 
-        def whole() -> Opening:
+        def work(ask: Ask) -> Begun | Answered:
             if not self._holder:
                 self._holder = self._end.enter_context(self._view.database.owner.attempt())
-            manner = self._manner
-            service, begun = self._view.with_model(
-                manner.model, manner.overrides, manner.deadline_s, begin, self._holder
-            )
+            begun = begin(replace(ask, lease_owner=self._holder))
             self._is_open = isinstance(begun, Begun)
-            return service, begun
+            return begun
 
-        opening: Opening = yield Work(whole)
-        return opening
+        manner = self._manner
+        return (yield from self._view.for_model(manner.model, manner.overrides, manner.deadline_s, work))
 
     def _ask(self, question: Question, ask: Ask) -> Begun | Answered:
         begin = turn.begin_instead if self._manner.on_unfinished == "discard" else turn.begin

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from convo.clients.base import AnyClient
 from convo.clients.offline import ELIZA, MODELS, OfflineClient
-from convo.errors import ConvoError, ModelError, RetiredModelWarning
+from convo.errors import CallTimedOut, ConvoError, ModelError, RetiredModelWarning
 from convo.types import Model
 
 RETIRED = "models/chat-bison-001"
@@ -57,6 +58,26 @@ def resolve(name: str, client: Client | None = None) -> Service[Client | Offline
         )
         name = served_by
     return Service(_OFFLINE.get_model(name), _OFFLINE)
+
+
+async def resolve_async(
+    name: str, client: Client | None = None, *, deadline_s: float
+) -> Service[Client | OfflineClient]:
+    """Return who answers for `name` as resolve() does; a given client is asked in a thread, as it may wait.
+
+    Raises:
+        ModelNotFound, ModelError: as resolve().
+        CallTimedOut: the client did not say within `deadline_s` seconds.
+    """
+    if client is None:
+        return resolve(name)
+    import anyio
+
+    from convo.threads import run_apart
+
+    with anyio.move_on_after(deadline_s):
+        return await run_apart(partial(resolve, name, client))
+    raise CallTimedOut(name, deadline_s)
 
 
 def get_model(name: str) -> Model:

@@ -10,7 +10,8 @@ import anyio
 
 from convo.call import call_async
 from convo.clients.base import Delta
-from convo.steps import Await, Call, Close, Left, Listen, Next, Pause, Progress, Show, Step, Steps, Work
+from convo.models import resolve_async
+from convo.steps import Await, Call, Close, Left, Listen, Next, Pause, Progress, Resolve, Show, Step, Steps, Work
 from convo.streaming import stream_async
 from convo.threads import Threads
 
@@ -66,6 +67,8 @@ class Performer:
         match step:
             case Work(run, must_run):
                 return await self.threads.run(run, must_run=must_run)
+            case Resolve(name, client, deadline_s):
+                return await resolve_async(name, client, deadline_s=deadline_s)
             case Call(client, request, deadline_s):
                 return await call_async(client, request, deadline_s=deadline_s)
             case Listen(client, request, deadline_s):

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from convo.call import call
 from convo.clients.base import AnyClient, ChatRequest, Delta
+from convo.models import resolve
 from convo.streaming import stream
 
 Result = TypeVar("Result")
@@ -28,6 +29,15 @@ class Work:
     run: Callable[[], Any]
     must_run: bool = False
     """Also when the caller was cancelled before it has begun: an answer was paid for, or a turn is to be settled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """To find out who answers for a model's name, and within which limits: a Service. Its client may have to ask."""
+
+    name: str
+    client: AnyClient | None
+    deadline_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +94,7 @@ class Await:
     seconds: float
 
 
-Step = Work | Call | Listen | Next | Close | Show | Pause | Await
+Step = Work | Resolve | Call | Listen | Next | Close | Show | Pause | Await
 Steps = Generator[Step, Any, Result]
 
 
@@ -173,6 +183,8 @@ def perform(step: Step) -> Any:  # noqa: ANN401 - each step has an outcome of it
     match step:
         case Work(run):
             return run()
+        case Resolve(name, client):
+            return resolve(name, client)
         case Call(client, request, deadline_s):
             return call(client, request, deadline_s=deadline_s)  # type: ignore[arg-type]  # a Store has no others
         case Listen(client, request, deadline_s):

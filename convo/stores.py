@@ -11,13 +11,15 @@ from typing import Self, Unpack
 from sqlalchemy import URL, Engine
 
 from convo import prepare
+from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient, ChatClient
 from convo.conversation import Conversation
 from convo.errors import NameTaken
 from convo.facts import ConversationFacts
 from convo.line import Line
-from convo.models import resolve
 from convo.options import CreateOptions
+from convo.steps import Resolve, Steps, Work, outcome
+from convo.store.conversations import NewConversation
 from convo.store.database import Database, default_url
 from convo.store.repository import ConversationRepository
 from convo.types import ConversationRecord
@@ -83,9 +85,7 @@ class Store:
             InvalidInput, AuthorError, ModelNotFound: what was given cannot be used; nothing was stored.
             ValueError: the history ends with the user's message.
         """
-        wanted = prepare.creation(name, owner, settings)
-        resolve(wanted.model, self.client)
-        return self._shown(self.database.write(lambda repository: repository.create(wanted)))
+        return outcome(creation(self, name, owner, settings))
 
     def get(self, reference: str, *, owner: str | None = None) -> Conversation:
         """Return the owner's conversation of that id, that name, or that unique beginning of an id (4 digits or more).
@@ -95,23 +95,20 @@ class Store:
             AmbiguousId: several ids begin so.
         """
         whose = prepare.owner_of(owner)
-        return self._shown(self.database.read(lambda repository: repository.find(reference, whose)))
+        return _shown(self, self.database.read(lambda repository: repository.find(reference, whose)))
 
     def find(self, name: str, *, owner: str | None = None) -> Conversation | None:
         """Return the owner's conversation of exactly that name; None when there is none."""
         wanted, whose = prepare.conversation_name(name), prepare.owner_of(owner)
         found = self.database.read(lambda repository: repository.find_name(wanted, whose))
-        return None if found is None else self._shown(found)
+        return None if found is None else _shown(self, found)
 
     def get_or_create(self, name: str, *, owner: str | None = None, **settings: Unpack[CreateOptions]) -> Conversation:
         """Return the owner's conversation of that name; created with `settings`, as by create(), if there is none.
 
         However many callers race, there is one row.
         """
-        while (found := self.find(name, owner=owner)) is None:
-            with contextlib.suppress(NameTaken):  # another caller was faster
-                return self.create(name=name, owner=owner, **settings)
-        return found
+        return outcome(finding_or_creation(self, name, owner, settings))
 
     def list(
         self, *, owner: str | None = None, limit: int = 50, after: ConversationFacts | None = None
@@ -123,7 +120,7 @@ class Store:
         whose, limit = prepare.owner_of(owner), prepare.positive(limit, "limit")
         seen = after.record if after else None
         found = self.database.read(lambda repository: repository.list(whose, limit=limit, after=seen))
-        return [self._shown(each) for each in found]
+        return [_shown(self, each) for each in found]
 
     def first_texts(self, conversations: Sequence[ConversationFacts]) -> dict[str, str]:
         """Return the beginning of each conversation's first message, by id; for lists of conversations."""
@@ -143,5 +140,24 @@ class Store:
 
         self.database.write(work)
 
-    def _shown(self, record: ConversationRecord) -> Conversation:
-        return Conversation(View(self, record))
+
+def creation(store: Store, name: str | None, owner: str | None, settings: CreateOptions) -> Steps[Conversation]:
+    """Return the steps of create(), for both shells."""
+    wanted: NewConversation = yield Work(lambda: prepare.creation(name, owner, settings))
+    yield Resolve(wanted.model, store.client, DEADLINE_S)
+    record = yield Work(lambda: store.database.write(lambda repository: repository.create(wanted)))
+    return _shown(store, record)
+
+
+def finding_or_creation(store: Store, name: str, owner: str | None, settings: CreateOptions) -> Steps[Conversation]:
+    """Return the steps of get_or_create(), for both shells."""
+    while True:
+        found: Conversation | None = yield Work(lambda: store.find(name, owner=owner))
+        if found is not None:
+            return found
+        with contextlib.suppress(NameTaken):  # another caller was faster
+            return (yield from creation(store, name, owner, settings))
+
+
+def _shown(store: Store, record: ConversationRecord) -> Conversation:
+    return Conversation(View(store, record))

@@ -182,19 +182,19 @@ class _Threaded:
         return self
 
     async def __anext__(self) -> Delta:
-        import anyio
+        from convo.threads import run_apart
 
-        piece = await anyio.to_thread.run_sync(self._next, abandon_on_cancel=True)
+        piece = await run_apart(self._next)
         if piece is None:
             raise StopAsyncIteration
         return piece
 
     async def aclose(self) -> None:
         """Close the stream, or have it closed by the thread that waits for its next piece."""
-        import anyio
+        from convo.threads import run_apart
 
         self._is_closed = True
-        await anyio.to_thread.run_sync(self._close)
+        await run_apart(self._close)
 
     def _next(self) -> Delta | None:
         try:

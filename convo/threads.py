@@ -1,21 +1,27 @@
-"""Threads of a store's own, in which an event loop has its transactions run.
+"""Threads for what an event loop cannot wait for itself: transactions, and clients that cannot be awaited.
 
-anyio's own threads would not do: asyncio's Task.cancel() passes through anyio's shields, so that a transaction would
-be left alone in the middle, and its place given to the next one.
+anyio's own threads would not do. asyncio's Task.cancel() passes through anyio's shields, so that a transaction would be
+left alone in the middle, and its place given to the next one; and a process waits at its end for a client that hangs.
 """
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 import anyio.lowlevel
 
 Result = TypeVar("Result")
+
+APART = 40
+"""How many clients that cannot be awaited are waited for at once, in one event loop: as many as anyio's own default."""
+
+_LIMITER: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("convo_apart")
 
 
 class Threads:
@@ -32,30 +38,20 @@ class Threads:
         """
         if not must_run:
             await anyio.lowlevel.checkpoint_if_cancelled()
-        outcome: Future[Result] = Future()
-        ended = anyio.Event()
-        context, token = contextvars.copy_context(), anyio.lowlevel.current_token()
-
-        def whole() -> None:
-            try:
-                outcome.set_result(context.run(work))
-            except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited
-                outcome.set_exception(error)
-            _wake(token, ended.set)
-
-        waiting = self._running().submit(whole)
+        job = _Job(work)
+        waiting = self._running().submit(job.run)
         cancelled: BaseException | None = None
-        while not ended.is_set():
+        while not job.ended.is_set():
             try:
                 with anyio.CancelScope(shield=must_run or cancelled is not None):
-                    await ended.wait()
+                    await job.ended.wait()
             except anyio.get_cancelled_exc_class() as error:  # asyncio's own passes through the shield, every time
                 cancelled = error
                 if not must_run and waiting.cancel():
                     break
         if cancelled is not None:
             raise cancelled
-        return outcome.result()
+        return job.outcome.result()
 
     def close(self) -> None:
         """Wait until all work is done, and end the threads; new work will start new ones."""
@@ -67,6 +63,41 @@ class Threads:
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self.size, "convo")
         return self._executor
+
+
+async def run_apart(work: Callable[[], Result]) -> Result:
+    """Run `work` in a thread of its own, at most APART at once; whoever is cancelled leaves it to itself.
+
+    It is for what may take for ever. A thread cannot be stopped, but neither the next ones nor the end of the process
+    wait for one that was left.
+    """
+    try:
+        limiter = _LIMITER.get()
+    except LookupError:
+        _LIMITER.set(limiter := anyio.CapacityLimiter(APART))
+    async with limiter:
+        job = _Job(work)
+        threading.Thread(target=job.run, name="convo client", daemon=True).start()
+        await job.ended.wait()
+        return job.outcome.result()
+
+
+class _Job(Generic[Result]):
+    """Work for a thread, and what an event loop needs to wait for it."""
+
+    def __init__(self, work: Callable[[], Result]) -> None:
+        self.outcome: Future[Result] = Future()
+        self.ended = anyio.Event()
+        self._work = work
+        self._context = contextvars.copy_context()
+        self._token = anyio.lowlevel.current_token()
+
+    def run(self) -> None:
+        try:
+            self.outcome.set_result(self._context.run(self._work))
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited
+            self.outcome.set_exception(error)
+        _wake(self._token, self.ended.set)
 
 
 def _wake(token: anyio.lowlevel.EventLoopToken, call: Callable[[], object]) -> None:

@@ -51,8 +51,9 @@ class Ask:
     """The conversation's model when `model` was resolved; None when the caller named one for this turn."""
     overrides: Parameters
     """For this turn only."""
-    lease_owner: str
     deadline_s: float
+    lease_owner: str = ""
+    """Who takes the turn; nobody when it is only looked at."""
 
 
 @dataclass(frozen=True, slots=True)

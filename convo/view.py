@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from convo import prepare
+from convo import options, prepare, turn
+from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient
 from convo.errors import StoreError
 from convo.facts import Reply
 from convo.line import Line
-from convo.models import Service, resolve
+from convo.models import Service
+from convo.options import ParameterOptions
+from convo.steps import Resolve, Steps, Work
 from convo.store.database import Database
 from convo.store.repository import ConversationRepository
-from convo.turn import Ask, ModelChanged
-from convo.types import ConversationRecord, Parameters
+from convo.turn import Ask, ModelChanged, Question
+from convo.types import ConversationRecord, Fit, Parameters
 
 Result = TypeVar("Result")
 
@@ -77,21 +81,45 @@ class View:
             error.conversation, error.turn, error.request_key = self.record.id, turn_number, request_key
             raise
 
-    def with_model(
+    def for_model(
         self,
         model: str | None,
         overrides: Parameters,
         deadline_s: float,
         work: Callable[[Ask], Result],
-        holder: str = "",
-    ) -> tuple[Service[AnyClient], Result]:
+    ) -> Steps[tuple[Service[AnyClient], Result]]:
         """Run `work` for the model that is to answer; again when the conversation got another one meanwhile."""
         while True:
             known = self.record.model  # once: another thread may learn of a new one meanwhile
             name = prepare.label(model, "model") if model else known
-            service = resolve(name, self.store.client)
-            ask = Ask(service.model, name, None if model else known, overrides, holder, deadline_s)
+            service: Service[AnyClient] = yield Resolve(name, self.store.client, deadline_s)
+            ask = Ask(service.model, name, None if model else known, overrides, deadline_s)
             try:
-                return service, work(ask)
+                return service, (yield Work(partial(work, ask)))
             except ModelChanged:
-                self.read(lambda *_: None)
+                yield Work(partial(self.read, lambda *_: None))
+
+    def preview(self, question: Question, model: str | None) -> Steps[Fit]:
+        """Trim the prompt that `question` would end; nothing is stored."""
+
+        def work(ask: Ask) -> Fit:
+            return self.read(lambda repository, record: turn.preview(repository, record, question, ask))
+
+        return (yield from self.for_model(model, Parameters(), DEADLINE_S, work))[1]
+
+    def update(self, parameters: ParameterOptions, **settings: Any) -> Steps[None]:  # noqa: ANN401 - of several types
+        """Change settings; a model that nobody serves is refused before."""
+        options.parameters(parameters)  # refuses a name that is none of them
+        given = settings | dict(parameters)
+        if isinstance(given["model"], str):
+            yield Resolve(given["model"], self.store.client, DEADLINE_S)
+
+        def work(repository: ConversationRepository) -> ConversationRecord:
+            record = repository.lock(self.record.id, self.record.owner)
+            changes = prepare.changes(record, given)
+            return repository.update(record, **changes) if changes else record
+
+        def whole() -> None:
+            self.record = self.write(work)
+
+        yield Work(whole)
