@@ -16,13 +16,13 @@ from typing import Any, Self, TypeVar, Unpack
 
 import anyio
 from sqlalchemy import URL, Engine
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool, SingletonThreadPool
 
 from convo import prepare
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient, AsyncChatClient, ChatClient, Delta
 from convo.conversation import Conversation
-from convo.errors import StoreUnavailable
+from convo.errors import InvalidInput, StoreUnavailable
 from convo.exchange import WAIT_S, Conflict, Exchange, Manner, Unfinished
 from convo.facts import ConversationFacts, Reply
 from convo.line import Line
@@ -32,10 +32,16 @@ from convo.prepare import KEEP, Keep
 from convo.store.database import Database
 from convo.stores import Store, creation, finding_or_creation
 from convo.threads import Threads
-from convo.types import Event, Example, Fit, Message, Turn
-from convo.view import View
+from convo.types import ConversationRecord, Event, Example, Fit, Message, Turn
+from convo.view import Opened, View
 
 Result = TypeVar("Result")
+
+UNPOOLED = 5
+"""How many transactions run at once where the pool sets no limit: as many as in a PostgreSQL store of convo's own."""
+
+CLOSING_S = 2.0
+"""How long turns that are under way are waited for when a store is closed."""
 
 
 class AsyncConversation(ConversationFacts):
@@ -44,36 +50,35 @@ class AsyncConversation(ConversationFacts):
     Each method does what the one of the same name of Conversation does, and raises the same errors.
     """
 
-    def __init__(self, performer: Performer, view: View) -> None:
-        super().__init__(view)
-        self._view = view
+    def __init__(self, performer: Performer, store: Opened, record: ConversationRecord) -> None:
+        self._view = View(store, record)
+        super().__init__(self._view)
         self._performer = performer
-        self._talk = Conversation(view)
 
     async def refresh(self) -> Self:
         """Read the conversation's row again; returns the same object."""
-        await self._performer.run(self._talk.refresh)
+        await self._performer.run(self._view.refresh)
         return self
 
     async def messages(self, last: int | None = None) -> list[Message]:
         """Return the newest `last` messages, or all, oldest first; an unanswered one included."""
-        return await self._performer.run(partial(self._talk.messages, last))
+        return await self._performer.run(partial(self._view.messages, last))
 
     async def turns(self, last: int | None = None) -> list[Turn]:
         """Return the newest `last` turns, or all, oldest first, with all their candidates."""
-        return await self._performer.run(partial(self._talk.turns, last))
+        return await self._performer.run(partial(self._view.turns, last))
 
     async def turn(self, number: int) -> Turn:
         """Return turn `number`, from 1; 0 is an opening message."""
-        return await self._performer.run(partial(self._talk.turn, number))
+        return await self._performer.run(partial(self._view.turn, number))
 
     async def examples(self) -> list[Example]:
         """Return the examples, oldest first, without erased ones."""
-        return await self._performer.run(self._talk.examples)
+        return await self._performer.run(self._view.examples)
 
     async def events(self) -> list[Event]:
         """Return the journal, oldest first."""
-        return await self._performer.run(self._talk.events)
+        return await self._performer.run(self._view.events)
 
     async def preview(self, text: str, *, model: str | None = None) -> Fit:
         """Return what would be sent for `text`, without calling a model or storing anything."""
@@ -150,11 +155,11 @@ class AsyncConversation(ConversationFacts):
 
     async def discard(self) -> str | None:
         """Delete the turn that was left without an answer; return its text. The journal keeps that it was there."""
-        return await self._performer.run(self._talk.discard)
+        return await self._performer.run(self._view.discard)
 
     async def choose(self, candidate: int, *, turn_number: int | None = None) -> Self:
         """Make another candidate of the last turn the one that later turns follow; returns the same object."""
-        await self._performer.run(partial(self._talk.choose, candidate, turn_number=turn_number))
+        await self._performer.run(partial(self._view.choose, candidate, turn_number))
         return self
 
     async def update(
@@ -220,10 +225,11 @@ class AsyncStore:
         await self.close()
 
     async def close(self) -> None:
-        """Wait for the transactions that are under way, and close the database's connections.
+        """Close the database's connections, unless they are an Engine's that was passed in.
 
-        Those of an Engine that was passed in stay open.
+        Turns that are under way have CLOSING_S seconds to be settled, and transactions are waited for to their end.
         """
+        await self._performer.quiet(CLOSING_S)
         await _alone(self._close_now)
 
     @property
@@ -304,19 +310,24 @@ class AsyncStore:
         return await self._performer.run(partial(work, store))
 
     def _shown(self, store: Store, talk: Conversation) -> AsyncConversation:
-        return AsyncConversation(self._performer, View(store, talk.record))
+        return AsyncConversation(self._performer, store, talk.record)
 
     async def _open(self) -> Store:
         """Return the store; of many tasks that come at once, the first one opens it."""
-        async with self._opening:
-            while self._store is None:
-                await _alone(self._open_now)
+        while self._store is None:
+            async with self._opening:
+                if self._store is None:
+                    await _alone(self._open_now)
         return self._store
 
     def _open_now(self) -> None:
         store = Store(self._target)
         store.client, store.line = self._client, self.line
-        self._performer.threads.size = _size_of(store.engine)
+        try:
+            self._performer.threads.size = _size_of(store.engine)
+        except InvalidInput:
+            store.close()
+            raise
         self._store = store
 
     def _close_now(self) -> None:
@@ -335,5 +346,16 @@ async def _alone(work: Callable[[], None]) -> None:
 
 
 def _size_of(engine: Engine) -> int:
-    """Return how many connections the engine's pool keeps; one where it does not say."""
-    return max(engine.pool.size(), 1) if isinstance(engine.pool, QueuePool) else 1
+    """Return how many transactions may run at once: as many as the engine's pool keeps connections.
+
+    Raises:
+        InvalidInput: each thread would have a database of its own.
+    """
+    pool = engine.pool
+    if isinstance(pool, SingletonThreadPool):
+        raise InvalidInput(
+            "each thread of this engine has a database of its own: pass the URL, or poolclass=StaticPool"
+        )
+    if isinstance(pool, NullPool) or (isinstance(pool, QueuePool) and pool.size() == 0):
+        return UNPOOLED
+    return pool.size() if isinstance(pool, QueuePool) else 1

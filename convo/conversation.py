@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any, Self, Unpack
 
-from convo import prepare, turn
+from convo import prepare
 from convo.call import DEADLINE_S
 from convo.clients.base import Delta
 from convo.exchange import WAIT_S, Conflict, Exchange, Manner, Unfinished
@@ -17,32 +17,29 @@ from convo.facts import ConversationFacts, Reply
 from convo.options import ParameterOptions
 from convo.prepare import KEEP, Keep
 from convo.steps import outcome, pieces
-from convo.store.repository import ConversationRepository
 from convo.types import ConversationRecord, Event, Example, Fit, Message, Turn
-from convo.view import View
+from convo.view import Opened, View
 
 
 class Conversation(ConversationFacts):
     """A stored conversation; made by Store.create(), get(), get_or_create() and list()."""
 
-    def __init__(self, view: View) -> None:
-        super().__init__(view)
-        self._view = view
+    def __init__(self, store: Opened, record: ConversationRecord) -> None:
+        self._view = View(store, record)
+        super().__init__(self._view)
 
     def refresh(self) -> Self:
         """Read the conversation's row again; returns the same object."""
-        self._view.read(lambda *_: None)
+        self._view.refresh()
         return self
 
     def messages(self, last: int | None = None) -> list[Message]:
         """Return the newest `last` messages, or all, oldest first; an unanswered one included."""
-        last = prepare.newest(last)
-        return self._view.read(lambda repository, record: repository.messages(record, last))
+        return self._view.messages(last)
 
     def turns(self, last: int | None = None) -> list[Turn]:
         """Return the newest `last` turns, or all, oldest first, with all their candidates."""
-        last = prepare.newest(last)
-        return self._view.read(lambda repository, record: repository.turns(record, last))
+        return self._view.turns(last)
 
     def turn(self, number: int) -> Turn:
         """Return turn `number`, from 1; 0 is an opening message.
@@ -50,15 +47,15 @@ class Conversation(ConversationFacts):
         Raises:
             TurnNotFound: there is none of that number.
         """
-        return self._view.read(lambda repository, record: repository.turn(record, number))
+        return self._view.turn(number)
 
     def examples(self) -> list[Example]:
         """Return the examples, oldest first, without erased ones."""
-        return self._view.read(lambda repository, record: repository.examples(record))
+        return self._view.examples()
 
     def events(self) -> list[Event]:
         """Return the journal, oldest first."""
-        return self._view.read(lambda repository, record: repository.events(record))
+        return self._view.events()
 
     def preview(self, text: str, *, model: str | None = None) -> Fit:
         """Return what would be sent for `text`, without calling a model or storing anything.
@@ -164,8 +161,7 @@ class Conversation(ConversationFacts):
         Raises:
             NoOpenTurn, TurnInFlight: as resume().
         """
-        self._view.record, text = self._view.write(lambda repository: turn.discard(repository, self.id, self.owner))
-        return text
+        return self._view.discard()
 
     def choose(self, candidate: int, *, turn_number: int | None = None) -> Self:
         """Make another candidate of the last turn the one that later turns follow; returns the same object.
@@ -175,12 +171,7 @@ class Conversation(ConversationFacts):
             ChoiceClosed: `turn_number` is not the last one.
             TurnInFlight, TurnUnfinished: the last turn has no answer yet.
         """
-        candidate = prepare.whole_number(candidate, "candidate")
-
-        def work(repository: ConversationRepository) -> ConversationRecord:
-            return turn.choose(repository, self.id, self.owner, candidate, turn_number)
-
-        self._view.record = self._view.write(work)
+        self._view.choose(candidate, turn_number)
         return self
 
     def update(

@@ -141,25 +141,28 @@ class Exchange(Generic[Talk]):
 
     def _in_line(self, question: Question) -> Steps[Opening]:
         """Begin a turn; behind those that are being answered or wait to be, if the caller wants to wait."""
-        manner, pause_s, has_resumed = self._manner, FIRST_PAUSE_S, False
-        until = time.monotonic() + manner.wait_s
-        if manner.on_conflict == "wait":
+        manner, pause_s, is_unfinished, has_resumed = self._manner, FIRST_PAUSE_S, False, False
+        waits, until = manner.on_conflict == "wait", time.monotonic() + manner.wait_s
+        if waits:
             id, line = self._view.record.id, self._view.store.line
             place = line.join(id)
             self._end.callback(line.leave, id, place)
             yield Await(place, manner.wait_s)
         while True:
             try:
+                if is_unfinished:
+                    question, is_unfinished, has_resumed = (yield from self._resume_first(question)), False, True
                 return (yield from self._begin(partial(self._ask, question)))
-            except TurnInFlight:
-                if manner.on_conflict != "wait" or time.monotonic() + pause_s > until:
+            except TurnInFlight:  # of another process, or resumed by one
+                if not waits or time.monotonic() + pause_s > until:
                     raise
-                yield Pause(pause_s)
-                pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
             except TurnUnfinished:
-                if manner.on_unfinished != "resume" or has_resumed:
+                if manner.on_unfinished != "resume" or (has_resumed and (not waits or time.monotonic() > until)):
                     raise
-                question, has_resumed = (yield from self._resume_first(question)), True
+                is_unfinished = True
+                continue
+            yield Pause(pause_s)
+            pause_s = min(pause_s * 1.5, LONGEST_PAUSE_S)
 
     def _begin(self, begin: Callable[[Ask], Begun | Answered]) -> Steps[Opening]:
         """Run the first transaction of a turn, with the limits of the model that is to answer."""

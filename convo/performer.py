@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any, TypeVar
 
 import anyio
@@ -23,6 +23,14 @@ class Performer:
 
     def __init__(self) -> None:
         self.threads = Threads(1)
+        self._under_way = 0
+        self._is_quiet = anyio.Event()
+
+    async def quiet(self, within_s: float) -> None:
+        """Wait until nothing is under way, for at most `within_s` seconds: a cancelled turn has yet to be marked."""
+        with anyio.move_on_after(within_s):
+            while self._under_way:
+                await self._is_quiet.wait()
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """Run a transaction in a thread."""
@@ -31,21 +39,34 @@ class Performer:
     async def outcome(self, steps: Steps[Result]) -> Result:
         """Perform steps to their end, and return what comes of them."""
         progress = Progress(steps)
-        await self._advance(progress)
+        with self._counted():
+            await self._advance(progress)
         return progress.result
 
     async def pieces(self, steps: Steps[Any]) -> AsyncGenerator[Delta, None]:
         """Perform steps, and yield the pieces that they show; closed early, they settle what they have begun."""
         progress = Progress(steps)
+        with self._counted():
+            try:
+                while (piece := await self._advance(progress)) is not None:
+                    yield piece
+            except BaseException:
+                if not progress.is_over:
+                    progress.failed(Left())
+                    with contextlib.suppress(Left):
+                        await self._advance(progress)
+                raise
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._under_way += 1
         try:
-            while (piece := await self._advance(progress)) is not None:
-                yield piece
-        except BaseException:
-            if not progress.is_over:
-                progress.failed(Left())
-                with contextlib.suppress(Left):
-                    await self._advance(progress)
-            raise
+            yield
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._is_quiet.set()
+                self._is_quiet = anyio.Event()
 
     async def _advance(self, progress: Progress[Any]) -> Delta | None:
         """Perform steps until there is a piece to show; None at the end. Whatever goes wrong, they are told."""

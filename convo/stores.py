@@ -22,8 +22,6 @@ from convo.steps import Resolve, Steps, Work, outcome
 from convo.store.conversations import NewConversation
 from convo.store.database import Database, default_url
 from convo.store.repository import ConversationRepository
-from convo.types import ConversationRecord
-from convo.view import View
 
 Conversations = list[Conversation]
 
@@ -95,13 +93,13 @@ class Store:
             AmbiguousId: several ids begin so.
         """
         whose = prepare.owner_of(owner)
-        return _shown(self, self.database.read(lambda repository: repository.find(reference, whose)))
+        return Conversation(self, self.database.read(lambda repository: repository.find(reference, whose)))
 
     def find(self, name: str, *, owner: str | None = None) -> Conversation | None:
         """Return the owner's conversation of exactly that name; None when there is none."""
         wanted, whose = prepare.conversation_name(name), prepare.owner_of(owner)
         found = self.database.read(lambda repository: repository.find_name(wanted, whose))
-        return None if found is None else _shown(self, found)
+        return None if found is None else Conversation(self, found)
 
     def get_or_create(self, name: str, *, owner: str | None = None, **settings: Unpack[CreateOptions]) -> Conversation:
         """Return the owner's conversation of that name; created with `settings`, as by create(), if there is none.
@@ -120,7 +118,7 @@ class Store:
         whose, limit = prepare.owner_of(owner), prepare.positive(limit, "limit")
         seen = after.record if after else None
         found = self.database.read(lambda repository: repository.list(whose, limit=limit, after=seen))
-        return [_shown(self, each) for each in found]
+        return [Conversation(self, each) for each in found]
 
     def first_texts(self, conversations: Sequence[ConversationFacts]) -> dict[str, str]:
         """Return the beginning of each conversation's first message, by id; for lists of conversations."""
@@ -146,7 +144,7 @@ def creation(store: Store, name: str | None, owner: str | None, settings: Create
     wanted: NewConversation = yield Work(lambda: prepare.creation(name, owner, settings))
     yield Resolve(wanted.model, store.client, DEADLINE_S)
     record = yield Work(lambda: store.database.write(lambda repository: repository.create(wanted)))
-    return _shown(store, record)
+    return Conversation(store, record)
 
 
 def finding_or_creation(store: Store, name: str, owner: str | None, settings: CreateOptions) -> Steps[Conversation]:
@@ -157,7 +155,3 @@ def finding_or_creation(store: Store, name: str, owner: str | None, settings: Cr
             return found
         with contextlib.suppress(NameTaken):  # another caller was faster
             return (yield from creation(store, name, owner, settings))
-
-
-def _shown(store: Store, record: ConversationRecord) -> Conversation:
-    return Conversation(View(store, record))

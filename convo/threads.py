@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
@@ -21,7 +22,8 @@ Result = TypeVar("Result")
 APART = 40
 """How many clients that cannot be awaited are waited for at once, in one event loop: as many as anyio's own default."""
 
-_LIMITER: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("convo_apart")
+IDLE_S = 10.0
+"""How long a thread waits for the next such client."""
 
 
 class Threads:
@@ -66,20 +68,58 @@ class Threads:
 
 
 async def run_apart(work: Callable[[], Result]) -> Result:
-    """Run `work` in a thread of its own, at most APART at once; whoever is cancelled leaves it to itself.
+    """Run `work` in a thread beside the stores', at most APART at once; whoever is cancelled leaves it to itself.
 
     It is for what may take for ever. A thread cannot be stopped, but neither the next ones nor the end of the process
     wait for one that was left.
     """
     try:
-        limiter = _LIMITER.get()
+        apart = _APART.get()
     except LookupError:
-        _LIMITER.set(limiter := anyio.CapacityLimiter(APART))
-    async with limiter:
+        _APART.set(apart := _Apart())
+    async with apart.limiter:
         job = _Job(work)
-        threading.Thread(target=job.run, name="convo client", daemon=True).start()
+        apart.add(job)
         await job.ended.wait()
         return job.outcome.result()
+
+
+class _Apart:
+    """The threads of one event loop that no process waits for; one is used again until it was idle for IDLE_S.
+
+    Thread.start() waits until the thread runs. Beside ten busy ones that held the loop for 150 ms at a time, when
+    1,000 senders asked for a model's limits at once and each got a new thread.
+    """
+
+    def __init__(self) -> None:
+        self.limiter = anyio.CapacityLimiter(APART)
+        self._jobs: deque[_Job[Any]] = deque()
+        self._changed = threading.Condition(threading.Lock())
+        self._idle = 0
+
+    def add(self, job: _Job[Any]) -> None:
+        """Have `job` done: by a thread that is idle, else by a new one."""
+        with self._changed:
+            self._jobs.append(job)
+            if len(self._jobs) <= self._idle:
+                self._changed.notify()
+                return
+        threading.Thread(target=self._serve, name="convo client", daemon=True).start()
+
+    def _serve(self) -> None:
+        while (job := self._next()) is not None:
+            job.run()
+            del job  # or what it returned would be kept while we wait
+
+    def _next(self) -> _Job[Any] | None:
+        with self._changed:
+            while not self._jobs:
+                self._idle += 1
+                is_wanted = self._changed.wait(IDLE_S)
+                self._idle -= 1
+                if not is_wanted and not self._jobs:
+                    return None
+            return self._jobs.popleft()
 
 
 class _Job(Generic[Result]):
@@ -106,3 +146,6 @@ def _wake(token: anyio.lowlevel.EventLoopToken, call: Callable[[], object]) -> N
     wake = loop.call_soon_threadsafe if hasattr(loop, "call_soon_threadsafe") else loop.run_sync_soon
     with contextlib.suppress(RuntimeError):
         wake(call)
+
+
+_APART: anyio.lowlevel.RunVar[_Apart] = anyio.lowlevel.RunVar("convo_apart")

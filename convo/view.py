@@ -19,7 +19,7 @@ from convo.steps import Resolve, Steps, Work
 from convo.store.database import Database
 from convo.store.repository import ConversationRepository
 from convo.turn import Ask, ModelChanged, Question
-from convo.types import ConversationRecord, Fit, Parameters
+from convo.types import ConversationRecord, Event, Example, Fit, Message, Parameters, Turn
 
 Result = TypeVar("Result")
 
@@ -48,6 +48,44 @@ class View:
     def database(self) -> Database:
         """Where the conversation is stored."""
         return self.store.database
+
+    def refresh(self) -> None:
+        """Look again."""
+        self.read(lambda *_: None)
+
+    def messages(self, last: int | None) -> list[Message]:
+        """Return the newest `last` messages, or all."""
+        last = prepare.newest(last)
+        return self.read(lambda repository, record: repository.messages(record, last))
+
+    def turns(self, last: int | None) -> list[Turn]:
+        """Return the newest `last` turns, or all."""
+        last = prepare.newest(last)
+        return self.read(lambda repository, record: repository.turns(record, last))
+
+    def turn(self, number: int) -> Turn:
+        """Return one turn."""
+        return self.read(lambda repository, record: repository.turn(record, number))
+
+    def examples(self) -> list[Example]:
+        """Return the examples."""
+        return self.read(lambda repository, record: repository.examples(record))
+
+    def events(self) -> list[Event]:
+        """Return the journal."""
+        return self.read(lambda repository, record: repository.events(record))
+
+    def discard(self) -> str | None:
+        """Delete the turn that was left without an answer; return its text."""
+        id, owner = self.record.id, self.record.owner
+        self.record, text = self.write(lambda repository: turn.discard(repository, id, owner))
+        return text
+
+    def choose(self, candidate: int, turn_number: int | None) -> None:
+        """Make another candidate of the last turn the one that counts."""
+        candidate = prepare.whole_number(candidate, "candidate")
+        id, owner = self.record.id, self.record.owner
+        self.record = self.write(lambda repository: turn.choose(repository, id, owner, candidate, turn_number))
 
     def read(self, work: Callable[[ConversationRepository, ConversationRecord], Result]) -> Result:
         """Run `work` on the conversation as it is stored now."""
@@ -97,7 +135,7 @@ class View:
             try:
                 return service, (yield Work(partial(work, ask)))
             except ModelChanged:
-                yield Work(partial(self.read, lambda *_: None))
+                yield Work(self.refresh)
 
     def preview(self, question: Question, model: str | None) -> Steps[Fit]:
         """Trim the prompt that `question` would end; nothing is stored."""

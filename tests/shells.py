@@ -19,7 +19,6 @@ from anyio.abc import ObjectReceiveStream
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 import convo
-from convo.view import View
 
 Outcome = tuple[Any, BaseException | None]
 """What a coroutine returned, or what it raised."""
@@ -99,10 +98,9 @@ class BlockingStore(_Blocking):
 class BlockingConversation(_Blocking):
     """An AsyncConversation that is used as a Conversation."""
 
-    def __init__(self, view: View) -> None:
-        store: Any = view.store
+    def __init__(self, store: Any, record: convo.ConversationRecord) -> None:
         inner = store._inner
-        self._clothe(store, convo.AsyncConversation(inner._performer, View(inner._store, view.record)))
+        self._clothe(store, convo.AsyncConversation(inner._performer, inner._store, record))
 
     def _clothe(self, store: BlockingStore, talk: convo.AsyncConversation) -> BlockingConversation:
         super().__init__(store._portal, talk)

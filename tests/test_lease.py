@@ -28,7 +28,7 @@ class SlowModel:
         self.go = threading.Event()
         self.answer = answer
 
-    def __call__(self, request: convo.ChatRequest) -> str:  # noqa: ARG002 - the same answer to all
+    def __call__(self, request: convo.ChatRequest) -> str:
         self.called.set()
         assert self.go.wait(60)
         if isinstance(self.answer, Exception):

@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy.orm import Session
 
 import convo
-from convo.view import View
 from tests.test_store import refusal, stored_rows
 
 OWNERS = ["", "b", "A", "a ", " a", "%", "_"]
@@ -107,7 +106,7 @@ def test_the_repository_reaches_none_either(store: convo.Store, talk: convo.Conv
 def test_the_owner_of_a_conversation_in_hand_is_asked_again(store: convo.Store, talk: convo.Conversation):
     before = stored_rows(store)
     for owner in OWNERS:
-        posing = type(talk)(View(store, replace(talk.record, owner=owner)))
+        posing = type(talk)(store, replace(talk.record, owner=owner))
         refused = {name: refusal(use, posing) for name, use in OF_A_CONVERSATION.items()}
         assert dict.fromkeys(OF_A_CONVERSATION, convo.ConversationNotFound) == refused
     assert before == stored_rows(store)

@@ -221,6 +221,19 @@ with convo.Store("sqlite://", client=ScriptedClient("a", ["b", "c"])) as store:
     states: list[str] = [each.state for each in talk.turns()]
     names: list[str] = [each.id for each in store.list(limit=5)]
 
+async def main() -> None:
+    async with convo.AsyncStore("sqlite://", client=ScriptedClient("a")) as store:
+        talk: convo.AsyncConversation = await store.get_or_create("talk", context="Be brief.")
+        reply = await talk.send("hi", on_conflict="wait", wait_s=5)
+        same: convo.AsyncConversation = await reply.conversation.choose(0)
+        async for piece in talk.stream("ho"):
+            text: str = piece.text
+        last: convo.Reply[convo.AsyncConversation] | None = talk.last_reply
+        listed: list[convo.AsyncConversation] = await store.list(limit=5, after=talk)
+
+def said(talk: convo.Conversation) -> list[str]:
+    return [piece.text for piece in talk.stream("hi", request_key="k", top_k=3)]
+
 response: convo.ChatResponse = convo.chat(messages=["hi"], client=ScriptedClient("a")).reply({"content": "ho"})
 last: str | None = response.last
 client: convo.ChatClient = ScriptedClient()
@@ -238,6 +251,8 @@ WRONG = [
     "talk.send('hi', on_unfinished='retry')",
     "talk.id = 'another'",
     "convo.chat('hi')",
+    "talk.stream('hi', on_conflict='queue')",
+    "convo.Store('sqlite://', client=object())",
     "none: str = response.last",
 ]
 

@@ -63,7 +63,9 @@ def test_any_other_error_is_the_cause_of_a_model_error(store: convo.Store, error
     talk = talk_with(store, error)
     with pytest.raises(convo.ModelError) as caught:
         talk.send("a")
-    assert (error, "failed", "ModelError") == (caught.value.__cause__, talk.turn(1).state, talk.turn(1).error)
+    cause = caught.value.__cause__
+    assert error in (cause, cause.__cause__)  # a StopIteration leaves a coroutine as the cause of another one: PEP 479
+    assert ("failed", "ModelError") == (talk.turn(1).state, talk.turn(1).error)
 
 
 @pytest.mark.parametrize("error", CANCELLED, ids=lambda error: type(error).__name__)

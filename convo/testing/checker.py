@@ -20,8 +20,8 @@ from convo.store import forks, rows, sqlite
 from convo.store.rows import CONVERSATIONS, EVENTS, EXAMPLES, MESSAGES, TURNS
 from convo.stores import Store
 from convo.testing.history import expected_reply
-from convo.testing.replay import BROKEN_OFF, Replay, ToldCandidate, ToldTurn
-from convo.types import DONE, MODEL, USER, ConversationRecord, Event, Example, Message
+from convo.testing.replay import Replay, ToldCandidate, ToldTurn
+from convo.types import BROKEN_OFF, DONE, MODEL, USER, ConversationRecord, Event, Example, Message
 
 
 class Acknowledged(NamedTuple):
@@ -170,8 +170,10 @@ def _replies(stored: Stored) -> Iterator[Fault]:
     place_of = {each.position: place for place, each in enumerate(history)}
     for number, turn in stored.told.turns.items():
         end = place_of.get(2 * number - 1)
-        for told, message in zip(turn.candidates, stored.of(number, MODEL), strict=False):
-            if told.window is None or end is None:
+        said = {each.candidate: each for each in stored.of(number, MODEL)}
+        for index, told in enumerate(turn.candidates):
+            message = said.get(index)
+            if told.window is None or end is None or message is None:
                 continue
             sent = history[place_of.get(told.window[0], end) : end + 1]
             if not _is_answer(message, told, _answer(stored, told, sent)) and not _is_erased([message, *sent]):
@@ -260,7 +262,6 @@ def _is_of(stored: Stored, row: Any, heard: Acknowledged) -> bool:  # noqa: ANN4
 def _stands(stored: Stored, number: int, heard: Acknowledged) -> bool:
     """Return whether the texts are those that were heard; the reply may be another by the user's own choice."""
     told = stored.told.turns.get(number) or ToldTurn(DONE, 0)
-    replies = [each.content for each in stored.of(number, MODEL)]
     chosen = stored.turns[number].chosen
-    counting = replies if told.is_choice_of_user else replies[chosen : chosen + 1] if chosen is not None else []
+    counting = [each.content for each in stored.of(number, MODEL) if told.is_choice_of_user or each.candidate == chosen]
     return heard.reply in counting and [heard.text] == [each.content for each in stored.of(number, USER)]

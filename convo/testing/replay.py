@@ -11,12 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from convo.types import DONE, FAILED, IN_FLIGHT, Event
+from convo.types import BROKEN_OFF, DONE, FAILED, IN_FLIGHT, Event
 
 Body = dict[str, Any]
-
-BROKEN_OFF = ("stream_cut", "cancelled")
-"""Why an answer may be a beginning only: its stream ended too early, or its reader went away."""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""What convo costs, measured: each module is a command, `python -m benchmarks.crowd`."""

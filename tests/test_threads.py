@@ -1,0 +1,191 @@
+"""Work that an event loop has done in threads: finished once it has begun, dropped or done when it had not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import anyio
+import pytest
+
+from convo.threads import APART, Threads, run_apart
+
+WHO = contextvars.ContextVar("who", default="nobody")
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    made = Threads(1)
+    yield made
+    made.close()
+
+
+class Slow:
+    """Work that ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.has_ended = False
+
+    def __call__(self) -> str:
+        self.begun.set()
+        assert self.go.wait(60)
+        self.has_ended = True
+        return "done"
+
+    async def has_begun(self) -> None:
+        while not self.begun.is_set():  # noqa: ASYNC110 - a thread sets it
+            await anyio.sleep(0.001)
+
+
+def fail() -> None:
+    raise ValueError("no")
+
+
+@pytest.mark.parametrize("run", [Threads(1).run, run_apart], ids=["threads", "apart"])
+def test_what_work_returns_or_raises_comes_back(backend: str, run: Callable[..., Awaitable[Any]]):
+    async def both() -> int:
+        with pytest.raises(ValueError, match="no"):
+            await run(fail)
+        return await run(lambda: 5)
+
+    assert 5 == anyio.run(both, backend=backend)
+
+
+@pytest.mark.parametrize("run", [Threads(1).run, run_apart], ids=["threads", "apart"])
+def test_work_knows_the_context_of_its_caller(backend: str, run: Callable[..., Awaitable[Any]]):
+    async def named() -> str:
+        WHO.set("somebody")
+        return await run(WHO.get)
+
+    assert "somebody" == anyio.run(named, backend=backend)
+
+
+def test_no_more_work_runs_at_once_than_there_are_threads(backend: str):
+    running, most, guard = 0, 0, threading.Lock()
+
+    def work() -> None:
+        nonlocal running, most
+        with guard:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.002)
+        with guard:
+            running -= 1
+
+    async def crowd() -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(30):
+                group.start_soon(threads.run, work)
+
+    threads = Threads(3)
+    anyio.run(crowd, backend=backend)
+    threads.close()
+    assert 3 == most
+
+
+def test_work_that_has_begun_is_finished_before_its_caller_is_cancelled(backend: str, threads: Threads):
+    slow = Slow()
+
+    async def cancelled() -> bool:
+        async with anyio.create_task_group() as group:
+            group.start_soon(threads.run, slow)
+            await slow.has_begun()
+            group.cancel_scope.cancel()
+            threading.Timer(0.01, slow.go.set).start()
+        return slow.has_ended
+
+    assert anyio.run(cancelled, backend=backend)
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+def test_asyncios_own_cancellation_waits_too_however_often_it_comes(threads: Threads, times: int):
+    slow = Slow()
+
+    async def cancelled() -> tuple[bool, bool]:
+        task = asyncio.create_task(threads.run(slow))
+        await slow.has_begun()
+        for _ in range(times):
+            task.cancel()
+            await asyncio.sleep(0)
+        is_waiting = not task.done()
+        slow.go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return is_waiting, slow.has_ended
+
+    assert (True, True) == asyncio.run(cancelled())
+
+
+@pytest.mark.parametrize(("must_run", "has_run"), [(False, []), (True, [True])])
+def test_work_that_waits_for_a_thread_is_dropped_unless_it_must_run(
+    backend: str, threads: Threads, must_run: bool, has_run: list[bool]
+):
+    slow, ran = Slow(), []
+
+    async def late() -> None:
+        await threads.run(lambda: ran.append(True), must_run=must_run)
+
+    async def cancelled() -> None:
+        async with anyio.create_task_group() as outer:
+            outer.start_soon(threads.run, slow)
+            await slow.has_begun()
+            async with anyio.create_task_group() as inner:
+                inner.start_soon(late)
+                await anyio.wait_all_tasks_blocked()
+                inner.cancel_scope.cancel()
+                slow.go.set() if must_run else None
+            slow.go.set()
+
+    anyio.run(cancelled, backend=backend)
+    assert has_run == ran
+
+
+def test_who_is_cancelled_already_begins_nothing_unless_it_must_run(backend: str, threads: Threads):
+    ran: list[str] = []
+
+    async def cancelled() -> None:
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            try:
+                await threads.run(lambda: ran.append("droppable"))
+            finally:
+                await threads.run(lambda: ran.append("must run"), must_run=True)
+
+    anyio.run(cancelled, backend=backend)
+    assert ["must run"] == ran
+
+
+def test_closing_waits_for_work_and_new_work_starts_new_threads(backend: str, threads: Threads):
+    async def used_again() -> str:
+        await threads.run(lambda: None)
+        threads.close()
+        return await threads.run(lambda: "again")
+
+    assert "again" == anyio.run(used_again, backend=backend)
+
+
+def test_a_thread_that_is_left_keeps_nobody_from_going_on(backend: str):
+    hung = [Slow() for _ in range(APART)]
+
+    async def left() -> str:
+        async with anyio.create_task_group() as group:
+            for each in hung:
+                group.start_soon(run_apart, each)
+            for each in hung:
+                await each.has_begun()
+            group.cancel_scope.cancel()
+        return await run_apart(lambda: "next")
+
+    assert ("next", [False] * APART) == (anyio.run(left, backend=backend), [each.has_ended for each in hung])
+    for each in hung:
+        each.go.set()
