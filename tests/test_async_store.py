@@ -11,7 +11,17 @@ from typing import Any
 
 import anyio
 import pytest
-from sqlalchemy import Engine, NullPool, Pool, QueuePool, StaticPool, create_engine, event, make_url
+from sqlalchemy import (
+    Engine,
+    NullPool,
+    Pool,
+    QueuePool,
+    SingletonThreadPool,
+    StaticPool,
+    create_engine,
+    event,
+    make_url,
+)
 
 import convo
 from convo.testing import HistoryClient, ScriptedClient, violations
@@ -188,8 +198,34 @@ async def test_no_thread_is_left_when_a_store_is_closed(url: str):
     async with convo.AsyncStore(url, client=ScriptedClient()) as store:
         talks = await at_once(*[store.create] * 20)
         await at_once(*[partial(each.send, "a") for each in talks])
-    left = [each.name for each in set(threading.enumerate()) - before if "AnyIO" not in each.name]
-    assert [] == [each for each in left if "Trio" not in each]
+    left = {each.name.split()[0] for each in set(threading.enumerate()) - before if not each.daemon}
+    assert set() == left - {"AnyIO"}
+
+
+async def test_closing_waits_until_a_cancelled_turn_is_marked(url: str):
+    class Polite(ScriptedClient):
+        """A client that takes a while to hang up."""
+
+        async def chat_async(self, request: convo.ChatRequest, *, deadline_s: float) -> convo.ChatReply:
+            called.set()
+            try:
+                await anyio.sleep_forever()
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(0.02)
+            raise AssertionError
+
+    called = anyio.Event()
+    async with anyio.create_task_group() as group, convo.AsyncStore(url, client=Polite()) as store:
+        talk = await store.create()
+        group.start_soon(talk.send, "a")
+        await called.wait()
+        group.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await store.close()
+            with convo.Store(url) as other:
+                turn = other.get(talk.id).turn(1)
+    assert ("failed", "cancelled") == (turn.state, turn.error)
 
 
 async def test_closing_twice_does_nothing_the_second_time(url: str):
@@ -366,6 +402,13 @@ async def test_an_engine_whose_threads_share_one_connection_serves_all():
     found = await sent_at_once(engine, 30)
     engine.dispose()
     assert (30, []) == found
+
+
+async def test_an_engine_whose_threads_have_a_database_each_is_refused():
+    engine = create_engine("sqlite://", poolclass=SingletonThreadPool)
+    with pytest.raises(convo.InvalidInput, match="a database of its own"):
+        await convo.AsyncStore(engine).create()
+    engine.dispose()
 
 
 async def test_an_engine_that_was_passed_in_stays_open(tmp_path: Path):

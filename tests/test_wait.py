@@ -228,3 +228,17 @@ def test_who_waits_for_a_process_that_is_killed_learns_that_the_turn_is_unfinish
         process.kill()
         process.communicate()
         assert convo.TurnUnfinished is outcome(sent)
+
+
+def test_who_would_resume_a_turn_that_another_store_resumes_waits_for_it(url: str, slow, pool):
+    with convo.Store(url) as store, convo.Store(url, client=ScriptedClient(slow)) as other:
+        client = model_of(store, convo.ModelError("down"), "next")
+        talk = store.create()
+        assert convo.ModelError is refusal(talk.send, "a")
+        resumed = pool.submit(other.get(talk.id).resume)
+        assert slow.called.wait(60)
+        waiting = pool.submit(store.get(talk.id).send, "b", **WAITING, on_unfinished="resume")
+        time.sleep(0.2)
+        slow.go.set()
+        assert ("late", "next", 2) == (outcome(resumed), outcome(waiting), len(client.requests))
+        assert ["a", "late", "b", "next"] == texts(talk)
