@@ -216,7 +216,11 @@ class AsyncStore:
         return f"<AsyncStore {self._store.database.where if self._store else '(not open yet)'}>"
 
     async def __aenter__(self) -> Self:
-        await self._open()
+        try:
+            await self._open()
+        except BaseException:  # cancelled when it was open already: nobody else will close it
+            await self.close()
+            raise
         return self
 
     async def __aexit__(
@@ -229,8 +233,10 @@ class AsyncStore:
 
         Turns that are under way have CLOSING_S seconds to be settled, and transactions are waited for to their end.
         """
-        await self._performer.quiet(CLOSING_S)
-        await _alone(self._close_now)
+        try:
+            await self._performer.quiet(CLOSING_S)
+        finally:
+            await _alone(self._close_now)
 
     @property
     def client(self) -> AnyClient | None:

@@ -28,7 +28,7 @@ class Performer:
 
     async def quiet(self, within_s: float) -> None:
         """Wait until nothing is under way, for at most `within_s` seconds: a cancelled turn has yet to be marked."""
-        with anyio.move_on_after(within_s):
+        with anyio.move_on_after(within_s, shield=True):
             while self._under_way:
                 await self._is_quiet.wait()
 
