@@ -200,7 +200,7 @@ class AsyncStore:
         """Take the arguments of Store. It is opened by `async with`, else at its first use, which may raise.
 
         As many transactions run at once as the engine's pool has connections. A given `client` is awaited when it is
-        an AsyncChatClient, else it is called in a thread: as many at once as anyio's default limiter allows, 40.
+        an AsyncChatClient, else it is called in a thread: at most 40 at once in one event loop.
         """
         if client is not None and not isinstance(client, ChatClient | AsyncChatClient):
             msg = f"a {type(client).__name__} has no get_model() with chat() or chat_async()"

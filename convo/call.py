@@ -46,18 +46,27 @@ async def call_async(client: AnyClient, request: ChatRequest, *, deadline_s: flo
         ModelError: as call().
         CallTimedOut: no answer within `deadline_s` seconds.
     """
+    request = asked(request)
+    reply = await ask_async(client, request, deadline_s=deadline_s)
+    with failing(request):
+        return storable(reply, request)
+
+
+async def ask_async(client: AnyClient, request: ChatRequest, *, deadline_s: float) -> ChatReply:
+    """Return what a client answers to an asked() request, as it comes.
+
+    Raises:
+        ModelError, CallTimedOut: as call_async().
+    """
     import anyio
 
     from convo.threads import run_apart
 
-    request = asked(request)
     with failing(request):
         with anyio.move_on_after(deadline_s):
             if isinstance(client, AsyncChatClient):
-                reply = await client.chat_async(request, deadline_s=deadline_s)
-            else:
-                reply = await run_apart(partial(client.chat, request, deadline_s=deadline_s))
-            return storable(reply, request)
+                return await client.chat_async(request, deadline_s=deadline_s)
+            return await run_apart(partial(client.chat, request, deadline_s=deadline_s))
         raise CallTimedOut(request.model, deadline_s)
 
 
@@ -102,7 +111,7 @@ def _label(text: str | None) -> str | None:
     return repair_text(text[:MAX_LABEL])[0] if text else None
 
 
-def _reason(finish_reason: str | None) -> str | None:
+def ending(finish_reason: str | None) -> str | None:
     """Return why a whole candidate ended; not in the words that mark those which are not whole."""
     reason = _label(finish_reason)
     return f"{reason} by the model" if reason in BROKEN_OFF else reason
@@ -123,7 +132,7 @@ def _usable(candidates: tuple[Candidate, ...], wanted: int) -> tuple[Candidate, 
                 each,
                 index=index,
                 content=content,
-                finish_reason=_reason(each.finish_reason),
+                finish_reason=ending(each.finish_reason),
                 repaired=repaired,
                 tokens=estimate(content),
             )

@@ -273,7 +273,7 @@ class CallTimedOut(ModelError):
 
     def __init__(self, model: str, deadline_s: float) -> None:
         super().__init__(
-            f"{model} did not answer within {deadline_s:g} s: resume() asks again, deadline_s= gives it longer"
+            f"no answer of {model} within {deadline_s:g} s: resume() asks again, deadline_s= gives it longer"
         )
         self.model = model
         self.deadline_s = deadline_s

@@ -20,7 +20,7 @@ from convo.errors import ConvoError, ModelError, NoOpenTurn, StoreError, StreamC
 from convo.facts import ConversationFacts, Reply, reply_of_answer, reply_of_turn
 from convo.models import Service
 from convo.options import ParameterOptions
-from convo.steps import Await, Call, Close, Listen, Next, Pause, Show, Steps, Work
+from convo.steps import Await, Call, Close, Left, Listen, Next, Pause, Show, Steps, Work
 from convo.store.repository import ConversationRepository
 from convo.store.turns import Answer
 from convo.streaming import Draft
@@ -102,6 +102,7 @@ class Exchange(Generic[Talk]):
         self._holder = ""
         self._is_open = False
         self._draft: Draft | None = None
+        self._has_shown = False
 
     def send(self, question: Question) -> Steps[Reply[Talk]]:
         """Ask `question`; return the reply, stored."""
@@ -114,8 +115,9 @@ class Exchange(Generic[Talk]):
     def stream(self, question: Question) -> Steps[Reply[Talk]]:
         """Ask `question`; show the answer as it comes, or in one piece when it is there already; store it."""
         reply = yield from self._take(self._in_line(question), self._listen)
-        if self._draft is None and reply.text:
-            yield Show(Delta(reply.text, finish_reason="stop"))
+        if not self._has_shown and reply.text:
+            ends = [each.finish_reason for each in reply.candidates if each.content == reply.text]
+            yield Show(Delta(reply.text, finish_reason=ends[0] or ""))
         return reply
 
     def _take(self, begin: Steps[Opening], ask: Callable[[AnyClient, Begun], Steps[ChatReply]]) -> Steps[Reply[Talk]]:
@@ -145,8 +147,9 @@ class Exchange(Generic[Talk]):
         waits, until = manner.on_conflict == "wait", time.monotonic() + manner.wait_s
         if waits:
             id, line = self._view.record.id, self._view.store.line
-            place = line.join(id)
+            place = line.place()
             self._end.callback(line.leave, id, place)
+            line.join(id, place)
             yield Await(place, manner.wait_s)
         while True:
             try:
@@ -195,6 +198,8 @@ class Exchange(Generic[Talk]):
             yield from Exchange(view, self._talk, Manner(deadline_s=self._manner.deadline_s)).resume()
         except NoOpenTurn:  # somebody else settled it
             return question
+        finally:
+            self._view.record = view.record
         if question.expected_version is None:
             return question
         return replace(question, expected_version=view.record.version)
@@ -215,12 +220,15 @@ class Exchange(Generic[Talk]):
                     yield Work(lambda: self._renew(begun))
                     renewed = time.monotonic()
                 if text := draft.add(piece):
+                    self._has_shown = True
                     yield Show(replace(piece, text=text))
         except GeneratorExit:
             raise
         except BaseException as error:
             with contextlib.suppress(Exception):  # what matters is why we close it
                 yield Close(pieces)
+            if draft.is_whole and isinstance(error, ModelError | Left):  # it was paid for, and nothing is missing
+                return draft.reply()
             if isinstance(error, ModelError) and draft.has_begun:
                 raise StreamCut(begun.request.model) from error
             raise

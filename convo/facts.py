@@ -38,7 +38,7 @@ class ConversationFacts:
 
     @property
     def last_reply(self) -> Reply[Self] | None:
-        """The reply to the last message that was sent, streamed or asked again through this object; None before."""
+        """The reply to the last message that was answered through this object; None before."""
         return self._seen.last_reply
 
     @property

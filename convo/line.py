@@ -21,25 +21,26 @@ class Line:
 
     def __init__(self, event: Callable[[], Event]) -> None:
         """Let each one wait for what `event` makes."""
-        self._event = event
-        self._guard = threading.Lock()
+        self.place = event
+        # Entered again when the garbage collector closes, in the middle of it, a stream that stood in a line.
+        self._guard = threading.RLock()
         self._waiting: dict[str, deque[Event]] = {}
 
-    def join(self, conversation: str) -> Event:
-        """Return the event that is set when it is one's turn: at once when nobody else is there."""
+    def join(self, conversation: str, mine: Event) -> None:
+        """Stand in line with a place(), which is set when it is one's turn: at once when nobody else is there."""
         with self._guard:
             queue = self._waiting.setdefault(conversation, deque())
-            queue.append(mine := self._event())
-            if len(queue) == 1:
-                mine.set()
-            return mine
+            queue.append(mine)
+            self._waiting[conversation] = queue  # which may have been left by its last one just now
+            queue[0].set()
 
     def leave(self, conversation: str, mine: Event) -> None:
-        """Let the next one have his turn, or be one less in the line."""
+        """Let the next one have his turn, or be one less in the line; nothing when one does not stand there."""
         with self._guard:
-            queue = self._waiting[conversation]
-            queue.remove(mine)
+            queue = self._waiting.get(conversation, deque())
+            if mine in queue:
+                queue.remove(mine)
             if queue:
                 queue[0].set()
             else:
-                del self._waiting[conversation]
+                self._waiting.pop(conversation, None)

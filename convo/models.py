@@ -76,7 +76,7 @@ async def resolve_async(
     from convo.threads import run_apart
 
     with anyio.move_on_after(deadline_s):
-        return await run_apart(partial(resolve, name, client))
+        return await run_apart(partial(resolve, name, client), is_call=False)
     raise CallTimedOut(name, deadline_s)
 
 

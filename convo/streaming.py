@@ -5,10 +5,11 @@ A client that cannot stream is asked for the whole answer, which then comes as o
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 
-from convo.call import asked, call, call_async, failing, storable
+from convo.call import ask_async, asked, ending, failing, storable
 from convo.clients.base import (
     AnyClient,
     AsyncStreamingClient,
@@ -23,7 +24,7 @@ from convo.text import MAX_TEXT_BYTES, repair_text
 from convo.tokens import estimate
 from convo.types import Candidate, Filter, Usage
 
-CLOSING_S = 2.0
+LEAVING_S = 2.0
 """How long a service that is no longer listened to is given to take notice."""
 
 
@@ -36,6 +37,7 @@ class Draft:
         self._sizes: dict[int, int] = {}
         self._ends: dict[int, str] = {}
         self._held = ""
+        self._blank: str | None = ""
         self._usage: Usage | None = None
         self._filters: tuple[Filter, ...] = ()
         self._served_by: str | None = None
@@ -45,6 +47,11 @@ class Draft:
         """Whether anything of a candidate has come."""
         return bool(self._parts)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that has begun has ended."""
+        return self.has_begun and not self._parts.keys() - self._ends.keys()
+
     def add(self, piece: Delta) -> str:
         """Take the next piece; return what may be shown of candidate 0 now, as it will be stored.
 
@@ -52,12 +59,15 @@ class Draft:
             ModelError: what came is no piece, or more than a text may be long.
         """
         with failing(self._request):
+            kinds: list[object] = [type(piece), type(getattr(piece, "candidate", None))]
+            if kinds != [Delta, int]:  # clients are others' code
+                raise BadModelResponse(f"the client of {self._request.model} streamed something else than Deltas")
             self._usage = piece.usage or self._usage
             self._filters += tuple(piece.filters)
             self._served_by = piece.served_by or self._served_by
-            if piece.text or piece.finish_reason:
+            if piece.text or piece.finish_reason is not None:
                 self._take(piece.candidate, piece.text)
-            if piece.finish_reason:
+            if piece.finish_reason is not None:
                 self._ends[piece.candidate] = piece.finish_reason
             return self._shown(piece) if piece.candidate == 0 else ""
 
@@ -67,7 +77,7 @@ class Draft:
         Raises:
             StreamCut: it was not whole when the stream ended.
         """
-        if self._parts.keys() - self._ends.keys() or not (self._parts or self._filters):
+        if not self.is_whole and (self.has_begun or not self._filters):
             raise StreamCut(self._request.model)
         candidates = tuple(
             Candidate(index, "".join(self._parts[index]), self._ends[index]) for index in sorted(self._parts)
@@ -76,23 +86,36 @@ class Draft:
             return storable(ChatReply(candidates, self._usage, self._filters, self._served_by), self._request)
 
     def partial(self, why: str) -> Candidate | None:
-        """Return what came of candidate 0, to be kept though it is not an answer; None when nothing did."""
+        """Return what came of candidate 0, to be kept though it is not the answer; None when nothing did.
+
+        It ends for its own reason if it is whole, else because of `why`.
+        """
         content, repaired = repair_text("".join(self._parts.get(0, ())))
-        return Candidate(0, content, why, estimate(content), repaired=repaired) if content.strip() else None
+        reason = ending(self._ends[0]) if 0 in self._ends else why
+        return Candidate(0, content, reason, estimate(content), repaired=repaired) if content.strip() else None
 
     def _take(self, candidate: int, text: str) -> None:
-        size = self._sizes.get(candidate, 0) + len(text.encode(errors="surrogatepass"))
+        size = len(text.encode(errors="surrogatepass")) + 2 * text.count("\0")  # which is stored as U+FFFD
+        size += self._sizes.get(candidate, 0)
         if size > MAX_TEXT_BYTES:
             raise BadModelResponse(f"an answer of {self._request.model} has more than {MAX_TEXT_BYTES:,} bytes")
         self._sizes[candidate] = size
         self._parts.setdefault(candidate, []).append(text)
 
     def _shown(self, piece: Delta) -> str:
-        """Return a piece as it will be stored; half a character waits for its other half."""
+        """Return a piece as it will be stored. Half a character waits for its other half, and space for a word.
+
+        A candidate of nothing but space is no answer: another one may be chosen.
+        """
         text, self._held = self._held + piece.text, ""
-        if text and not piece.finish_reason and "\ud800" <= text[-1] <= "\udbff":
+        if text and piece.finish_reason is None and "\ud800" <= text[-1] <= "\udbff":
             text, self._held = text[:-1], text[-1]
-        return repair_text(text)[0]
+        text = repair_text(text)[0]
+        if self._blank is None:
+            return text
+        text = self._blank + text
+        self._blank = None if text.strip() else text
+        return text if self._blank is None else ""
 
 
 def stream(client: ChatClient, request: ChatRequest, *, deadline_s: float) -> Generator[Delta, None, None]:
@@ -102,7 +125,8 @@ def stream(client: ChatClient, request: ChatRequest, *, deadline_s: float) -> Ge
         ModelError: the service failed; an exception of a client that is not convo's own is its cause.
     """
     if not isinstance(client, StreamingClient):
-        yield from _pieces(call(client, request, deadline_s=deadline_s))
+        with failing(request):
+            yield from _pieces(client.chat(asked(request), deadline_s=deadline_s))
         return
     request = asked(request)
     with failing(request):
@@ -116,12 +140,12 @@ async def stream_async(client: AnyClient, request: ChatRequest, *, deadline_s: f
         ModelError: as stream().
         CallTimedOut: no piece within `deadline_s` seconds.
     """
-    if not isinstance(client, AsyncStreamingClient | StreamingClient):
-        for each in _pieces(await call_async(client, request, deadline_s=deadline_s)):
-            yield each
-        return
     request = asked(request)
     with failing(request):
+        if not isinstance(client, AsyncStreamingClient | StreamingClient):
+            for each in _pieces(await ask_async(client, request, deadline_s=deadline_s)):
+                yield each
+            return
         pieces = _begun(client, request, deadline_s)
         try:
             while (piece := await _next(pieces, request, deadline_s)) is not None:
@@ -145,8 +169,8 @@ def _started(client: StreamingClient, request: ChatRequest, deadline_s: float) -
 
 def _pieces(reply: ChatReply) -> Iterator[Delta]:
     """Yield a whole answer as a stream would have brought it."""
-    for each in reply.candidates:
-        yield Delta(str(each.content), each.index, each.finish_reason or "stop")
+    for index, each in enumerate(reply.candidates):
+        yield Delta(each.content or "", index, each.finish_reason or "")
     yield Delta(usage=reply.usage, filters=reply.filters, served_by=reply.served_by)
 
 
@@ -163,7 +187,8 @@ async def _close(pieces: AsyncIterator[Delta]) -> None:
     import anyio
 
     if (close := getattr(pieces, "aclose", None)) is not None:
-        with anyio.move_on_after(CLOSING_S, shield=True):
+        # Whatever it raises: it would take the place of why we close.
+        with contextlib.suppress(Exception), anyio.move_on_after(LEAVING_S, shield=True):
             await close()
 
 
@@ -194,7 +219,7 @@ class _Threaded:
         from convo.threads import run_apart
 
         self._is_closed = True
-        await run_apart(self._close)
+        await run_apart(self._close, is_call=False)
 
     def _next(self) -> Delta | None:
         try:

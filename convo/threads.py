@@ -32,6 +32,7 @@ class Threads:
     def __init__(self, size: int) -> None:
         self.size = size
         self._executor: ThreadPoolExecutor | None = None
+        self._guard = threading.Lock()
 
     async def run(self, work: Callable[[], Result], *, must_run: bool = False) -> Result:
         """Run `work` to its end in a thread, and let others run meanwhile.
@@ -41,13 +42,18 @@ class Threads:
         if not must_run:
             await anyio.lowlevel.checkpoint_if_cancelled()
         job = _Job(work)
-        waiting = self._running().submit(job.run)
+        with self._guard:  # or a store that is being closed would end the threads in between
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(self.size, "convo")
+            waiting = self._executor.submit(job.run)
         cancelled: BaseException | None = None
         while not job.ended.is_set():
             try:
                 with anyio.CancelScope(shield=must_run or cancelled is not None):
                     await job.ended.wait()
-            except anyio.get_cancelled_exc_class() as error:  # asyncio's own passes through the shield, every time
+            except GeneratorExit:  # nobody waits any more
+                raise
+            except BaseException as error:  # noqa: BLE001 - asyncio's own cancellations and trio's Ctrl-C see no shield
                 cancelled = error
                 if not must_run and waiting.cancel():
                     break
@@ -57,27 +63,23 @@ class Threads:
 
     def close(self) -> None:
         """Wait until all work is done, and end the threads; new work will start new ones."""
-        executor, self._executor = self._executor, None
+        with self._guard:
+            executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown()
 
-    def _running(self) -> ThreadPoolExecutor:
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(self.size, "convo")
-        return self._executor
 
-
-async def run_apart(work: Callable[[], Result]) -> Result:
-    """Run `work` in a thread beside the stores', at most APART at once; whoever is cancelled leaves it to itself.
+async def run_apart(work: Callable[[], Result], *, is_call: bool = True) -> Result:
+    """Run `work` in a thread beside the stores'; whoever is cancelled leaves it to itself.
 
     It is for what may take for ever. A thread cannot be stopped, but neither the next ones nor the end of the process
-    wait for one that was left.
+    wait for one that was left. Of calls of models at most APART run at once in one event loop.
     """
     try:
         apart = _APART.get()
     except LookupError:
         _APART.set(apart := _Apart())
-    async with apart.limiter:
+    async with apart.limiter if is_call else contextlib.nullcontext():
         job = _Job(work)
         apart.add(job)
         await job.ended.wait()
@@ -104,7 +106,12 @@ class _Apart:
             if len(self._jobs) <= self._idle:
                 self._changed.notify()
                 return
-        threading.Thread(target=self._serve, name="convo client", daemon=True).start()
+        try:
+            threading.Thread(target=self._serve, name="convo client", daemon=True).start()
+        except RuntimeError:  # there can be no more threads: the caller hears it, and nobody does the job later
+            with self._changed:
+                self._jobs.remove(job)
+            raise
 
     def _serve(self) -> None:
         while (job := self._next()) is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from sqlalchemy import (
     Engine,
@@ -226,6 +227,14 @@ async def test_closing_waits_until_a_cancelled_turn_is_marked(url: str):
             with convo.Store(url) as other:
                 turn = other.get(talk.id).turn(1)
     assert ("failed", "cancelled") == (turn.state, turn.error)
+
+
+async def test_a_store_that_is_closed_by_a_cancellation_is_closed(url: str):
+    async with anyio.create_task_group() as group, convo.AsyncStore(url, client=ScriptedClient()) as store:
+        group.start_soon((await store.create()).send, "a")
+        group.cancel_scope.cancel()
+        await anyio.lowlevel.checkpoint()
+    assert 0 == store.engine.pool.checkedin() + store.engine.pool.checkedout()
 
 
 async def test_closing_twice_does_nothing_the_second_time(url: str):

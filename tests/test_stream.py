@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -211,6 +211,38 @@ def test_the_journal_tells_what_broke_off(store: convo.Store):
     with pytest.raises(convo.StreamCut):
         heard(talk)
     assert b'"finish":"stream_cut"' in talk.events()[-1].body
+
+
+@pytest.mark.parametrize("error", [convo.ModelError("down"), RuntimeError("bug")])
+def test_an_answer_that_was_whole_before_its_connection_broke_is_stored(store: convo.Store, error: Exception):
+    class Breaking(ScriptedClient):
+        def stream(self, request: convo.ChatRequest, *, deadline_s: float) -> Iterator[Delta]:
+            yield Delta("one", finish_reason="stop")
+            raise error
+
+    store.client = Breaking()
+    talk = store.create()
+    assert (["one"], ("done", None, [("one", "stop")])) == (heard(talk), last_turn(talk))
+
+
+def test_a_reader_who_leaves_after_the_last_word_has_his_answer_stored(store: convo.Store):
+    talk = talk_with(store, "one two")
+    pieces = talk.stream("hi")
+    assert ["one", " two"] == [next(pieces).text, next(pieces).text]
+    pieces.close()
+    assert ("done", None, [("one two", "stop")]) == last_turn(talk)
+
+
+def test_a_blank_candidate_is_not_shown_and_the_next_one_is(store: convo.Store):
+    talk = talk_with(store, [" \n", "two"])
+    assert ["two"] == heard(talk, candidate_count=2)
+    assert ["hi", "two"] == texts(talk)
+
+
+def test_a_stored_answer_comes_with_its_own_end(store: convo.Store):
+    talk = talk_with(store, convo.ChatReply((convo.Candidate(0, "one", "length"),)))
+    talk.send("hi", request_key="k")
+    assert [Delta("one", finish_reason="length")] == list(talk.stream("hi", request_key="k"))
 
 
 # ---- the lease

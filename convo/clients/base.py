@@ -49,7 +49,7 @@ class Delta:
     """What it adds to its candidate."""
     candidate: int = 0
     finish_reason: str | None = None
-    """Why its candidate ends here; None while it goes on."""
+    """Why its candidate ends here, "" when nobody says why; None while it goes on."""
     usage: Usage | None = None
     """Of the whole answer; the last one that comes counts."""
     filters: tuple[Filter, ...] = ()
