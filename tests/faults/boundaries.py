@@ -2,26 +2,36 @@
 
 Each operation has what it needs beforehand, what is killed, and what a client does afterwards who cannot know how far
 it came. Afterwards everything stands once, and the conversation goes on.
+``python -m tests.faults boundaries`` kills each operation in both shells.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import itertools
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from unittest.mock import patch
 
 from sqlalchemy import func, select
 
 import convo
+from convo import exchange
 from convo.store.tables import Base
 from convo.testing import Acknowledged, FaultPoints, HistoryClient, kill_at, violations
-from tests.faults.database import expire_leases
+from tests.faults.cutting import CutClient
+from tests.faults.database import DATABASES, expire_leases, open_database
 from tests.faults.worker import Tell, Worker
+from tests.shells import open_store
 
-DEADLINE_S = 0.3
+SHELLS = ("sync", "asyncio", "trio")
+
+DEADLINE_S = 30
 LEFT = "left open"
 """The text of a turn that has no answer when the operation begins."""
 SETTINGS = {"context": "c", "examples": [("i", "o")], "opening": "hello", "messages": ["a", "b", "c", "d"]}
@@ -32,7 +42,7 @@ Recover = Callable[[convo.Store, str, int], list[Acknowledged]]
 
 @dataclass(frozen=True)
 class Operation:
-    """What is killed; `needs` is what became of the turn before: done, failed, or its sender killed; or no talk."""
+    """What is killed; `needs` is what became of the turn before (done, failed, cut, killed), or "nothing"."""
 
     run: Callable[[convo.Store, str], object]
     recover: Recover
@@ -50,14 +60,36 @@ def send_with_key(store: convo.Store, name: str, **settings: object) -> convo.Re
     return send(store, name, request_key="key", **settings)
 
 
+def stream_with_key(store: convo.Store, name: str, **settings: object) -> convo.Reply:
+    talk = store.get(name)
+    pieces = [each.text for each in talk.stream("text", request_key="key", deadline_s=DEADLINE_S, **settings)]
+    assert "".join(pieces) == talk.last_reply.text
+    return talk.last_reply
+
+
+def stream_renewing(store: convo.Store, name: str) -> convo.Reply:
+    """Stream as if ten seconds lay between two pieces."""
+    with patch.object(exchange, "RENEW_S", 0.0):
+        return stream_with_key(store, name)
+
+
 # ---- what a client does then
 
 
 def repeat_send(store: convo.Store, name: str, number: int) -> list[Acknowledged]:
     """Send again with the same key; the model is called again only when the answer was not stored."""
+    return _repeat(send_with_key, store, name, number)
+
+
+def repeat_stream(store: convo.Store, name: str, number: int) -> list[Acknowledged]:
+    """Stream again with the same key, or send, by turns."""
+    return _repeat((send_with_key, stream_with_key)[number // 2 % 2], store, name, number)
+
+
+def _repeat(again: Callable[..., convo.Reply], store: convo.Store, name: str, number: int) -> list[Acknowledged]:
     was_done = [each.state for each in store.get(name).turns() if each.request_key == "key"] == ["done"]
     unfinished = ("resume", "discard")[number % 2]
-    reply = send_with_key(store, name, on_unfinished=unfinished)
+    reply = again(store, name, on_unfinished=unfinished)
     assert (0 if was_done else 1) <= store.client.calls <= (0 if was_done else 2), f"{store.client.calls} calls"
     return [Acknowledged(reply.conversation.id, "key", "text", reply.text)]
 
@@ -126,6 +158,11 @@ OPERATIONS: dict[str, Operation] = {
     "send, discarding a failed turn": Operation(
         lambda store, name: send_with_key(store, name, on_unfinished="discard"), repeat_send, "failed"
     ),
+    "stream with a key": Operation(stream_with_key, repeat_stream),
+    "stream, renewing its lease": Operation(stream_renewing, repeat_stream),
+    "stream, discarding a cut turn": Operation(
+        lambda store, name: stream_with_key(store, name, on_unfinished="discard"), repeat_stream, "cut"
+    ),
     "resume of a failed turn": Operation(lambda store, name: store.get(name).resume(), settle, "failed"),
     "resume of a dead turn": Operation(lambda store, name: store.get(name).resume(), settle, "killed"),
     "discard": Operation(lambda store, name: store.get(name).discard(), settle_discarded, "killed"),
@@ -145,10 +182,14 @@ def prepare(url: str, needs: str, names: Sequence[str]) -> list[Acknowledged]:
     with convo.Store(url, client=HistoryClient()) as store:
         talks = [store.create(name=name, **SETTINGS) for name in names]
         said = [(talk.id, "first", talk.send("first", request_key="first", candidate_count=2)) for talk in talks]
-        if needs == "failed":
+        for talk in talks if needs == "failed" else ():
             store.client = HistoryClient(before_answer=_refuse)
-            for talk in talks:
-                _fail(talk)
+            with contextlib.suppress(convo.ModelError):
+                talk.send(LEFT)
+        for talk in talks if needs == "cut" else ():
+            store.client = CutClient(2)
+            with contextlib.suppress(convo.StreamCut):
+                list(talk.stream(LEFT))
     if needs == "killed":
         killed = Worker(die_in_calls, url, names)
         killed.end()
@@ -162,13 +203,6 @@ def _refuse(request: convo.ChatRequest) -> None:
     raise convo.ModelError
 
 
-def _fail(talk: convo.Conversation) -> None:
-    try:
-        talk.send(LEFT)
-    except convo.ModelError:
-        return
-
-
 def die_in_calls(tell: Tell, url: str, names: Sequence[str]) -> None:
     """Send to all the conversations, and die when all of them wait for the model."""
     everybody = threading.Barrier(len(names), lambda: os.kill(os.getpid(), signal.SIGKILL))
@@ -180,9 +214,9 @@ def die_in_calls(tell: Tell, url: str, names: Sequence[str]) -> None:
 # ---- the sweep
 
 
-def run_until(tell: Tell, url: str, operation: str, name: str, number: int) -> None:
+def run_until(tell: Tell, url: str, operation: str, shell: str, name: str, number: int) -> None:
     """Run an operation that dies at boundary `number`; tell its boundaries when it does not."""
-    with convo.Store(url) as store:
+    with open_store(url, shell) as store:
         points = FaultPoints(store.engine, at=kill_at(number))
         store.client = points.client(HistoryClient())
         with points:
@@ -190,25 +224,33 @@ def run_until(tell: Tell, url: str, operation: str, name: str, number: int) -> N
     tell(points.names)
 
 
-def sweep(url: str, operation: str) -> tuple[int, list[str]]:
-    """Kill an operation at each of its boundaries; return how many there are, and what was wrong, where."""
-    prepare(url, OPERATIONS[operation].needs, ["whole"])
-    [boundaries] = Worker(run_until, url, operation, "whole", 0).end()
-    names = [f"killed {number}" for number in range(1, len(boundaries) + 1)]
+def boundaries_of(url: str, operation: str, shell: str) -> list[str]:
+    """Return the boundaries of an operation that is left alone."""
+    name = f"{operation}, {shell}, whole"
+    prepare(url, OPERATIONS[operation].needs, [name])
+    [boundaries] = Worker(run_until, url, operation, shell, name, 0).end()
+    return boundaries
+
+
+def sweep(url: str, operation: str, shell: str = "sync", most: int | None = None) -> tuple[int, list[str]]:
+    """Kill an operation at each of its first boundaries; return at how many, and what was wrong, where."""
+    boundaries = boundaries_of(url, operation, shell)[:most]
+    names = [f"{operation}, {shell}, killed {number}" for number in range(1, len(boundaries) + 1)]
     said = prepare(url, OPERATIONS[operation].needs, names)
     wrong = []
     with convo.Store(url) as store:
         for number, (boundary, name) in enumerate(zip(boundaries, names, strict=True), start=1):
-            heard = said[number - 1 : number]
-            wrong += [f"{boundary} ({number}): {each}" for each in _die(store, operation, name, number, heard)]
+            store.engine.dispose()  # nobody has the file open but who dies: the next one has to recover it
+            killed = Worker(run_until, url, operation, shell, name, number)
+            found = _recover(store, killed, operation, name, number, said[number - 1 : number])
+            wrong += [f"{boundary} ({number}): {each}" for each in found]
     return len(boundaries), wrong
 
 
-def _die(store: convo.Store, operation: str, name: str, number: int, heard: list[Acknowledged]) -> Iterator[str]:
-    """Kill one process at one boundary, do what a client does then, and yield what is wrong."""
-    store.engine.dispose()  # nobody has the file open but who dies: the next one has to recover it
-    url = store.engine.url.render_as_string(hide_password=False)
-    killed = Worker(run_until, url, operation, name, number)
+def _recover(
+    store: convo.Store, killed: Worker, operation: str, name: str, number: int, heard: list[Acknowledged]
+) -> Iterator[str]:
+    """Do what a client does after a death, and yield what is wrong."""
     killed.end()
     if not killed.was_killed:
         yield "it was not killed"
@@ -217,14 +259,15 @@ def _die(store: convo.Store, operation: str, name: str, number: int, heard: list
     found = store.find(name)
     ids = [found.id] if found else []
     yield from (f"at once: {each}" for each in violations(store, ids, acknowledged=heard if found else ()))
-    yield from go_on(store, operation, name, number, heard)
+    yield from go_on(store, OPERATIONS[operation].recover, name, number, heard)
     if found and operation == "delete":
         yield from _left_behind(store, found.id)
 
 
-def go_on(store: convo.Store, operation: str, name: str, number: int, heard: list[Acknowledged]) -> Iterator[str]:
+def go_on(store: convo.Store, recover: Recover, name: str, number: int, heard: list[Acknowledged]) -> Iterator[str]:
+    """Do what a client does who does not know how far it came, then send; yield what is wrong."""
     try:
-        heard = heard + OPERATIONS[operation].recover(store, name, number)
+        heard = heard + recover(store, name, number)
         talk = store.get_or_create(name)
         heard = [each for each in heard if each.conversation == talk.id]
         reply = talk.send("and on", request_key="on")
@@ -241,3 +284,27 @@ def _left_behind(store: convo.Store, id: str) -> Iterator[str]:
             of_it = table.c.id == id if "id" in table.c else table.c.conversation_id == id
             if connection.execute(select(func.count()).select_from(table).where(of_it)).scalar():
                 yield f"rows of {table.name} outlived their conversation"
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults boundaries", description=__doc__.split("\n")[0])
+    parser.add_argument("--database", choices=DATABASES, action="append", help="both without it")
+    parser.add_argument("--shell", choices=SHELLS, action="append", help="all without it")
+    parser.add_argument("--operation", choices=OPERATIONS, action="append", help="all without it")
+    parser.add_argument("--count", type=int, default=10_000, help="of kills, at most")
+    given = parser.parse_args(arguments)
+    killed, failed = 0, False
+    for database in given.database or DATABASES:
+        with open_database(database) as url:
+            for shell, operation in itertools.product(given.shell or SHELLS, given.operation or OPERATIONS):
+                if killed == given.count:
+                    break
+                count, wrong = sweep(url, operation, shell, given.count - killed)
+                _print(f"{database}, {shell}, {operation}: {count} kills, {len(wrong)} wrong", *wrong[:10])
+                killed, failed = killed + count, failed or bool(wrong)
+    _print(f"{killed} kills")
+    return int(failed)
+
+
+def _print(*lines: str) -> None:
+    print(*lines, sep="\n  ", flush=True)  # noqa: T201 - the program's output

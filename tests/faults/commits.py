@@ -15,12 +15,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import convo
+from convo import exchange
 from convo.testing import Acknowledged, HistoryClient
+from convo.testing.history import PIECES
 from tests.conftest import upgrade
+from tests.faults.cutting import CutClient
 from tests.faults.proxy import Fate, Nth, Proxy, Rule, is_commit, let_pass
 from tests.faults.server import Server
+from tests.shells import store_of
 
 CUTS = (Fate.CUT_AFTER, Fate.CUT_BEFORE, Fate.LATE)
 Talk = convo.Conversation
@@ -68,7 +73,7 @@ def failing(store: convo.Store) -> Iterator[None]:
 
 
 def send_in_vain(talk: Talk) -> str:
-    with failing(talk._store):
+    with failing(store_of(talk)):
         try:
             talk.send("hello", request_key="k")
         except convo.ModelError as error:
@@ -77,18 +82,40 @@ def send_in_vain(talk: Talk) -> str:
 
 
 def create(talk: Talk, **settings: object) -> object:
-    made = talk._store.create(owner=talk.owner, messages=["a", "b"], examples=[("in", "out")], **settings)
+    made = store_of(talk).create(owner=talk.owner, messages=["a", "b"], examples=[("in", "out")], **settings)
     return made.name, made.version
 
 
 def get_or_create(talk: Talk) -> object:
-    made = talk._store.get_or_create("new", owner=talk.owner, messages=["a", "b"])
+    made = store_of(talk).get_or_create("new", owner=talk.owner, messages=["a", "b"])
     return made.name, made.version
 
 
 def send(talk: Talk, said: str = "hello", **settings: Any) -> object:
     reply = talk.send(said, **settings)
     return reply.text, talk.version
+
+
+def stream(talk: Talk) -> object:
+    return [each.text for each in talk.stream("hello", request_key="k")], talk.last_reply.text, talk.version
+
+
+def stream_renewing(talk: Talk) -> object:
+    """Stream as if ten seconds lay between two pieces."""
+    with patch.object(exchange, "RENEW_S", 0.0):
+        return stream(talk)
+
+
+def stream_in_vain(talk: Talk) -> object:
+    """Let the answer break off: what came of it is stored with the turn that failed."""
+    store = store_of(talk)
+    client, store.client = store.client, CutClient(2)
+    try:
+        return stream(talk)
+    except convo.StreamCut as error:
+        return str(error), talk.version
+    finally:
+        store.client = client
 
 
 OPERATIONS = {
@@ -103,13 +130,16 @@ OPERATIONS = {
     "send and discard": Operation(failed, lambda talk: send(talk, on_unfinished="discard"), commits=2),
     "send and resume": Operation(failed, lambda talk: send(talk, on_unfinished="resume"), commits=4),
     "send in vain": Operation(answered, send_in_vain, commits=2),
+    "stream": Operation(answered, stream, commits=2),
+    "stream and renew": Operation(answered, stream_renewing, commits=2 + PIECES),
+    "stream in vain": Operation(answered, stream_in_vain, commits=2),
     "resume": Operation(failed, lambda talk: (talk.resume().text, talk.version), commits=2),
     "discard": Operation(failed, lambda talk: (talk.discard(), talk.version)),
     "choose": Operation(answered, lambda talk: talk.choose(1).version),
     "update": Operation(answered, lambda talk: talk.update(title="t", temperature=0.5).version),
     "update nothing": Operation(answered, lambda talk: talk.update().version),
     "rename": Operation(answered, lambda talk: talk.update(name="other").version),
-    "delete": Operation(answered, lambda talk: talk._store.delete(talk.id, owner=talk.owner)),
+    "delete": Operation(answered, lambda talk: store_of(talk).delete(talk.id, owner=talk.owner)),
 }
 
 

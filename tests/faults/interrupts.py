@@ -15,7 +15,7 @@ from convo.store.rows import CONVERSATIONS
 from convo.testing import Acknowledged, FaultPoints, HistoryClient, violations
 from tests.faults.boundaries import OPERATIONS, go_on, prepare
 
-INTERRUPTED = ("send with a key", "resume of a failed turn", "choose")
+INTERRUPTED = ("send with a key", "stream with a key", "resume of a failed turn", "choose")
 
 
 def sweep(url: str, operation: str) -> tuple[int, list[str]]:
@@ -57,16 +57,16 @@ def _interrupt(
         pass
     if store.engine.pool.checkedout():
         yield "a connection is held"
-    if not _can_write(other):
+    if not can_write(other):
         yield "others cannot write"
         return
     store.client = HistoryClient()
     found = store.find(name)
     yield from violations(store, [found.id] if found else [], acknowledged=heard if found else ())
-    yield from go_on(store, operation, name, number, heard)
+    yield from go_on(store, OPERATIONS[operation].recover, name, number, heard)
 
 
-def _can_write(other: convo.Store) -> bool:
+def can_write(other: convo.Store) -> bool:
     """Return whether another connection gets the locks that a writer needs."""
     try:
         with other.engine.connect() as connection:  # on SQLite this is BEGIN IMMEDIATE

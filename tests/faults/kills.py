@@ -1,8 +1,9 @@
 """Senders that are killed at any moment and started again at once: what they were told still stands.
 
-Four senders share three conversations. Each one writes down what it asks before it asks it, and what it heard before
-that counts; started again, it repeats what it did not hear. Half of them die at a random moment, half at a random
-boundary; some are stopped for a moment before, so that others take over from the living.
+Four senders share three conversations, in both shells, by send() and by stream(). Each one writes down what it asks
+before it asks it, and what it heard before that counts; started again, it repeats what it did not hear. Half of them
+die at a random moment, half at a random boundary; some are stopped for a moment before, so that others take over from
+the living.
 ``python -m tests.faults kills --database sqlite --count 10000`` is the long form.
 """
 
@@ -22,14 +23,18 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import convo
 from convo.testing import Acknowledged, FaultPoints, HistoryClient, kill_at, violations
 from convo.testing.checker import late_replies
 from tests.faults.database import DATABASES, end_leases, expire_leases, open_database
 from tests.faults.worker import Tell, Worker
+from tests.shells import open_store
 
-SENDERS, TALKS = 4, 3
+TALKS = 3
+SENDERS = [("sync", "send"), ("sync", "stream"), ("asyncio", "send"), ("asyncio", "stream")]
+"""By which shell each one sends, and with which method."""
 DEADLINE_S = 0.3
 LIFE_S = 0.12
 """How long a sender lives on average that dies at a random moment."""
@@ -64,16 +69,17 @@ class Log:
 
 
 def send_until_killed(
-    tell: Tell, url: str, ids: list[str], path: Path, seed: int, point: int = 0, new: bool = True
+    tell: Tell, url: str, ids: list[str], path: Path, way: tuple[str, str], seed: int, point: int = 0, new: bool = True
 ) -> None:
     """Send one text after the other; with `new` false, only what was not heard."""
     chance = random.Random(seed)
     log = Log(path)
     client = HistoryClient(delay_s=chance.uniform(0, 0.01), before_answer=lambda _: log.write("call"))
-    with convo.Store(url) as store, FaultPoints(store.engine, at=kill_at(point)) as points:
+    shell, method = way
+    with open_store(url, shell) as store, FaultPoints(store.engine, at=kill_at(point)) as points:
         store.client = points.client(client)
         for text, id in _requests(log, path.stem, ids, chance, new=new):
-            reply = _insist(store.get(id), text, chance)
+            reply = _insist(store.get(id), method, text, chance)
             log.write("heard", text, reply.text)
             if chance.random() < 0.2:
                 _choose(store.get(id), chance)
@@ -90,20 +96,31 @@ def _requests(log: Log, name: str, ids: list[str], chance: random.Random, *, new
         yield request
 
 
-def _insist(talk: convo.Conversation, text: str, chance: random.Random) -> convo.Reply:
+def _insist(talk: convo.Conversation, method: str, text: str, chance: random.Random) -> convo.Reply:
     """Send a text until it is answered; the same key each time."""
     candidates = len(text) % 2 + 1  # the same each time: it is part of the request
     while True:
         unfinished = chance.choice(["raise", "resume", "discard"])
         try:
-            return talk.send(
-                text, request_key=text, on_unfinished=unfinished, deadline_s=DEADLINE_S, candidate_count=candidates
-            )
+            return ASK[method](talk, text, on_unfinished=unfinished, candidate_count=candidates)
         except convo.TurnUnfinished:
-            with contextlib.suppress(convo.NoOpenTurn, convo.TurnInFlight, convo.LeaseLost):
+            with contextlib.suppress(convo.NoOpenTurn, convo.TurnInFlight, convo.LeaseLost, convo.CallTimedOut):
                 chance.choice([talk.discard, talk.resume])()
-        except (convo.TurnInFlight, convo.LeaseLost):
+        except (convo.TurnInFlight, convo.LeaseLost, convo.CallTimedOut):
             time.sleep(chance.uniform(0.001, 0.01))
+
+
+def _send(talk: convo.Conversation, text: str, **settings: Any) -> convo.Reply:
+    return talk.send(text, request_key=text, deadline_s=DEADLINE_S, **settings)
+
+
+def _stream(talk: convo.Conversation, text: str, **settings: Any) -> convo.Reply:
+    for _ in talk.stream(text, request_key=text, deadline_s=DEADLINE_S, **settings):
+        pass
+    return talk.last_reply
+
+
+ASK = {"send": _send, "stream": _stream}
 
 
 def _choose(talk: convo.Conversation, chance: random.Random) -> None:
@@ -141,24 +158,24 @@ class Killer:
 
     def __init__(self, url: str, folder: Path, ids: list[str], count: int, seed: int) -> None:
         self._url, self._ids, self._count, self._seed = url, ids, count, seed
-        self.paths = [folder / f"sender {number}" for number in range(SENDERS)]
+        self.paths = [folder / f"sender {number}" for number in range(len(SENDERS))]
         self._lock = threading.Lock()
         self.kills = 0
 
     def run(self) -> None:
-        with ThreadPoolExecutor(SENDERS) as pool:
-            list(pool.map(self._haunt, range(SENDERS)))
+        with ThreadPoolExecutor(len(SENDERS)) as pool:
+            list(pool.map(self._haunt, range(len(SENDERS))))
         for number, path in enumerate(self.paths):
             with convo.Store(self._url) as store:
                 expire_leases(store)
-            Worker(send_until_killed, self._url, self._ids, path, number, 0, False).end()
+            Worker(send_until_killed, self._url, self._ids, path, SENDERS[number], number, 0, False).end()
 
     def _haunt(self, number: int) -> None:
         """Kill one sender again and again."""
         chance = random.Random(f"{self._seed}.{number}")
         with convo.Store(self._url) as store:
             while self._take():
-                self._live_and_die(store, self.paths[number], chance)
+                self._live_and_die(store, number, chance)
                 expire_leases(store, self._last_asked(self.paths[number]))
 
     def _take(self) -> bool:
@@ -166,9 +183,9 @@ class Killer:
             self.kills += 1
             return self.kills <= self._count
 
-    def _live_and_die(self, store: convo.Store, path: Path, chance: random.Random) -> None:
-        point = chance.choice([0, chance.randint(1, POINTS)])
-        worker = Worker(send_until_killed, self._url, self._ids, path, chance.getrandbits(64), point)
+    def _live_and_die(self, store: convo.Store, number: int, chance: random.Random) -> None:
+        path, point = self.paths[number], chance.choice([0, chance.randint(1, POINTS)])
+        worker = Worker(send_until_killed, self._url, self._ids, path, SENDERS[number], chance.getrandbits(64), point)
         if point == 0:
             time.sleep(chance.expovariate(1 / LIFE_S))
             if chance.random() < STALLS:

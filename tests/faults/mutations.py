@@ -21,6 +21,7 @@ from sqlalchemy import Engine, ForeignKeyConstraint, event, text
 import convo
 from convo.store.rows import TURNS
 from convo.testing import Acknowledged, HistoryClient, violations
+from tests.faults.cutting import CutClient
 from tests.faults.worker import Tell, Worker
 
 Heard = list[Acknowledged]
@@ -95,6 +96,29 @@ def send_after_a_failure(store: convo.Store) -> Heard:
     return []
 
 
+def send_after_a_cut(store: convo.Store) -> Heard:
+    """A stream breaks off, is asked for again, and the conversation goes on."""
+    cut_and_resume(store)
+    return [_send(store, "more")]
+
+
+def cut_and_resume(store: convo.Store) -> None:
+    store.client = CutClient(2)
+    with contextlib.suppress(convo.StreamCut):
+        list(store.get("talk").stream("cut"))
+    store.client = HistoryClient()
+    with contextlib.suppress(convo.NoOpenTurn):
+        store.get("talk").resume()
+
+
+def choose_after_a_cut(store: convo.Store) -> Heard:
+    """A stream breaks off, is asked for again, and somebody prefers what came the first time."""
+    cut_and_resume(store)
+    with contextlib.suppress(convo.CandidateNotFound):
+        store.get("talk").choose(0)
+    return []
+
+
 def _send(store: convo.Store, said: str) -> Acknowledged:
     reply = store.get("talk").send(said, request_key=said)
     return Acknowledged(reply.conversation.id, said, said, reply.text)
@@ -162,6 +186,24 @@ MUTATIONS: dict[str, Mutation] = {
         r"'done',\1coalesce(convo_turns.chosen, 0), NULL,\2",
         drop_follows,
         frozenset({"state", "order", "journal"}),
+    ),
+    "a text that broke off is read as history": Mutation(
+        send_after_a_cut,
+        r"(convo_messages\.candidate) = (convo_turns\.chosen)",
+        r"\1 <= \2",
+        broken=frozenset({"reply"}),
+    ),
+    "a text that broke off can be chosen": Mutation(
+        choose_after_a_cut,
+        r"coalesce\(convo_messages\.finish_reason, ",
+        "coalesce('', ",
+        broken=frozenset({"state", "journal"}),
+    ),
+    "a turn whose answer broke off looks answered": Mutation(
+        send_after_a_cut,
+        r"state=(\S+), (lease_owner=.*) error=(\S+), finished_at",
+        r"state=replace(\1, 'failed', 'done'), chosen=0, \2 error=nullif(\3, 'stream_cut'), finished_at",
+        broken=frozenset({"state", "journal"}),
     ),
     "a COMMIT does nothing": Mutation(send_more, unguard=lose_commits, broken=frozenset({"lost"})),
 }

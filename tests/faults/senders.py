@@ -1,16 +1,18 @@
 """Many senders on one conversation: none pays for a turn that another one gets, and no answer is to another history.
 
-``python -m tests.faults senders --turns 200``: the long form, as threads of one process and as processes.
+``python -m tests.faults senders --turns 200``: the long form, as threads of one process, as processes, and as tasks.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import convo
 from convo.testing import Acknowledged, HistoryClient, violations
@@ -99,6 +101,53 @@ def _names(senders: int) -> list[str]:
     return [f"sender {number}" for number in range(senders)]
 
 
+def race_of_tasks(url: str, senders: int, turns: int) -> Race:
+    """Let half of the senders be tasks of one AsyncStore that send and stream, and half threads of another Store."""
+    names = _names(senders)
+
+    def run(url: str, id: str) -> tuple[int, list[Acknowledged], int]:
+        with convo.Store(url, client=HistoryClient(delay_s=0.002)) as store, ThreadPoolExecutor(senders) as pool:
+            threads = [pool.submit(take_turns, store, id, name, turns) for name in names[::2]]
+            calls, ended = asyncio.run(send_in_tasks(url, id, names[1::2], turns))
+            heard, refused = zip(*ended, *(each.result() for each in threads), strict=True)
+            return store.client.calls + calls, [each for some in heard for each in some], sum(refused)
+
+    return race(url, run)
+
+
+async def send_in_tasks(url: str, id: str, names: list[str], turns: int) -> tuple[int, list[Any]]:
+    """Return how often the model was called, and what became of each sender."""
+    async with convo.AsyncStore(url, client=HistoryClient(delay_s=0.002)) as store:
+        ended = await asyncio.gather(*[take_turns_async(store, id, name, turns) for name in names])
+        return store.client.calls, ended
+
+
+async def take_turns_async(store: convo.AsyncStore, id: str, name: str, turns: int) -> tuple[list[Acknowledged], int]:
+    """Send and stream by turns, as take_turns() sends."""
+    talk = await store.get(id)
+    heard, refused = [], 0
+    while len(heard) < turns:
+        text = f"{name} says {len(heard)}"
+        try:
+            reply = await (stream_whole if len(heard) % 2 else send_whole)(talk, text)
+        except convo.TurnInFlight:
+            refused += 1
+            await asyncio.sleep(random.uniform(0.001, 0.01))
+        else:
+            heard.append(Acknowledged(id, text, text, reply.text))
+    return heard, refused
+
+
+async def send_whole(talk: convo.AsyncConversation, text: str) -> convo.Reply:
+    return await talk.send(text, request_key=text)
+
+
+async def stream_whole(talk: convo.AsyncConversation, text: str) -> convo.Reply:
+    pieces = [each.text async for each in talk.stream(text, request_key=text)]
+    assert "".join(pieces) == talk.last_reply.text
+    return talk.last_reply
+
+
 # ---- one request, many times at once
 
 
@@ -142,6 +191,12 @@ def at_once(store: convo.Store, id: str, threads: int) -> list[str]:
 
 # ---- the long form
 
+RACES = {
+    "threads": race_of_threads,
+    "processes": race_of_processes,
+    "tasks and threads": race_of_tasks,
+}
+
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults senders", description=__doc__.split("\n")[0])
@@ -152,7 +207,7 @@ def main(arguments: list[str]) -> int:
     failed = False
     for database in given.database or DATABASES:
         with open_database(database) as url:
-            for kind, run in (("threads", race_of_threads), ("processes", race_of_processes)):
+            for kind, run in RACES.items():
                 ended = run(url, given.senders, given.turns)
                 _print(f"{database}, {given.senders} {kind}: {ended}", *ended.wrong[:10])
                 failed |= bool(ended.wrong) or {ended.calls, ended.turns} != {given.senders * given.turns}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
 import convo
 from convo.testing import Acknowledged, HistoryClient, expected_reply, violations
+from convo.testing.replay import Replay
+from convo.types import Event
+from tests.faults.cutting import CutClient
 
 REFERENCES_OFF = ("PRAGMA foreign_keys = OFF", "PRAGMA ignore_check_constraints = ON")
 
@@ -77,6 +81,40 @@ WRONG: dict[str, tuple[list[str], set[str]]] = {
 }
 """What is done to a store behind its back, and which promises are then broken."""
 
+OF_THE_PARTIAL = "WHERE turn = 5 AND side = 1 AND candidate = 0"
+
+WRONG_AFTER_A_CUT: dict[str, tuple[list[str], set[str]]] = {
+    "what broke off is chosen": (
+        ["UPDATE convo_turns SET chosen = 0 WHERE number = 5"],
+        {"state", "journal", "changed"},
+    ),
+    "what broke off is no beginning of the answer": (
+        [f"UPDATE convo_messages SET content = 'other' {OF_THE_PARTIAL}"],
+        {"reply", "journal"},
+    ),
+    "what broke off begins in the middle of the answer": (
+        [f"UPDATE convo_messages SET content = substr(content, 2) {OF_THE_PARTIAL}"],
+        {"reply", "journal"},
+    ),
+    "nothing is left of what broke off": (
+        [f"UPDATE convo_messages SET content = '' {OF_THE_PARTIAL}"],
+        {"reply", "journal"},
+    ),
+    "what broke off looks whole": (
+        [f"UPDATE convo_messages SET finish_reason = 'stop' {OF_THE_PARTIAL}"],
+        {"journal"},
+    ),
+    "the answer looks as if it had broken off": (
+        ["UPDATE convo_messages SET finish_reason = 'stream_cut' WHERE turn = 5 AND side = 1 AND candidate = 1"],
+        {"state", "journal"},
+    ),
+    "what broke off vanishes": (
+        [f"DELETE FROM convo_messages {OF_THE_PARTIAL}"],
+        {"journal"},
+    ),
+}
+"""The same, where the last turn was answered after a stream had broken off."""
+
 
 @pytest.fixture
 def store() -> Iterator[convo.Store]:
@@ -90,6 +128,17 @@ def heard(store: convo.Store) -> list[Acknowledged]:
     talk = store.create(name="talk", context="c", examples=[("i", "o")], opening="hello", messages=["a", "b", "c", "d"])
     replies = [(said, talk.send(said, request_key=said, candidate_count=2)) for said in ("first", "second")]
     return [Acknowledged(talk.id, said, said, reply.text) for said, reply in replies]
+
+
+@pytest.fixture
+def heard_after_a_cut(store: convo.Store, heard: list[Acknowledged]) -> list[Acknowledged]:
+    """Stream a third text, which breaks off in the middle and is asked for again."""
+    talk = store.get("talk")
+    store.client = CutClient(2)
+    with pytest.raises(convo.StreamCut):
+        list(talk.stream("third", request_key="third", candidate_count=1))
+    store.client = HistoryClient()
+    return [*heard, Acknowledged(talk.id, "third", "third", talk.resume().text)]
 
 
 def promises(store: convo.Store, heard: list[Acknowledged]) -> set[str]:
@@ -112,6 +161,19 @@ def test_what_is_wrong_is_found(store: convo.Store, heard: list[Acknowledged], w
     statements, broken = WRONG[wrong]
     spoil(store, statements)
     assert broken == promises(store, heard)
+
+
+def test_an_answer_that_broke_off_breaks_no_promise(store: convo.Store, heard_after_a_cut: list[Acknowledged]):
+    assert [] == violations(store, acknowledged=heard_after_a_cut)
+
+
+@pytest.mark.parametrize("wrong", WRONG_AFTER_A_CUT)
+def test_what_is_wrong_with_an_answer_that_broke_off_is_found(
+    store: convo.Store, heard_after_a_cut: list[Acknowledged], wrong: str
+):
+    statements, broken = WRONG_AFTER_A_CUT[wrong]
+    spoil(store, statements)
+    assert broken == promises(store, heard_after_a_cut)
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -189,3 +251,49 @@ def test_the_side_counts_and_the_author_does_not():
     assert [True, False] == [
         expected_reply(None, [], [users[0]]) == expected_reply(None, [], [each]) for each in users[1:]
     ]
+
+
+# ---- what a journal tells of answers that broke off
+
+
+def told(*later: tuple[str, dict[str, object]]) -> list[str]:
+    """Return what is wrong with a journal of one turn, in which these events follow the turn's beginning."""
+    begun = {"turn": 1, "fence": 1, "text": "t", "window": [1, 0, 1, 9]}
+    bodies = [("create", {"opening": None}), ("begin", begun), *later]
+    events = [Event(n, kind, json.dumps(body).encode(), b"") for n, (kind, body) in enumerate(bodies, start=1)]
+    return Replay(events).faults
+
+
+def failing(finish: str) -> tuple[str, dict[str, object]]:
+    candidates = [{"text": "p", "tokens": 1, "finish": finish}]
+    return "fail", {"turn": 1, "fence": 1, "error": finish, "candidates": candidates}
+
+
+RESUMED = ("resume", {"turn": 1, "fence": 2, "window": [1, 0, 1, 9]})
+FINISHED = ("finish", {"turn": 1, "fence": 2, "chosen": 1, "candidates": [{"text": "a", "finish": "stop"}]})
+
+
+@pytest.mark.parametrize("why", ["stream_cut", "cancelled"])
+def test_a_journal_may_tell_of_an_answer_that_broke_off(why: str):
+    assert [] == told(failing(why), RESUMED, FINISHED)
+
+
+def test_a_discarded_turn_takes_with_it_what_broke_off():
+    assert [] == told(failing("cancelled"), ("discard", {"turn": 1, "texts": ["t", "p"]}))
+    assert 1 == len(told(failing("cancelled"), ("discard", {"turn": 1, "texts": ["t"]})))
+
+
+def test_a_turn_does_not_fail_with_a_whole_answer():
+    assert ["event 3 (fail): a whole answer came, and its turn failed"] == told(failing("stop"))
+
+
+def test_what_broke_off_is_not_chosen():
+    chosen = ("choose", {"turn": 1, "chosen": 0})
+    assert ["event 6 (choose): a text was chosen that broke off"] == told(
+        failing("cancelled"), RESUMED, FINISHED, chosen
+    )
+
+
+def test_what_broke_off_does_not_finish_a_turn():
+    finished = ("finish", {"turn": 1, "fence": 1, "chosen": 0, "candidates": [{"text": "a", "finish": "stream_cut"}]})
+    assert ["event 3 (finish): a text was chosen that broke off"] == told(finished)

@@ -16,7 +16,7 @@ from tests.faults.proxy import Fate, Nth, let_pass
 
 COMMITS = [(name, number) for name, each in OPERATIONS.items() for number in range(1, each.commits + 1)]
 
-SWEPT = ["create with a name", "send with a key", "send and discard", "resume", "delete"]
+SWEPT = ["create with a name", "send with a key", "send and discard", "stream in vain", "resume", "delete"]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_commits_cut_at_random_change_nothing(postgres_store_url: str):
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the store wait but a moment for a server that is not there."""
     monkeypatch.setattr("convo.store.database.PATIENCE_S", 0.5)
-    monkeypatch.setattr("convo.conversation.FAILING_S", 0.1)
+    monkeypatch.setattr("convo.exchange.FAILING_S", 0.1)
 
 
 def test_four_threads_in_a_storm_of_cuts_are_each_answered_once(bench: Bench):

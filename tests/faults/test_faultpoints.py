@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -121,6 +122,111 @@ def test_the_hook_is_called_before_the_answer_with_what_was_asked():
         assert not sent.done()
         goes.set()
         assert ("a", ["a"]) == (sent.result().conversation.messages()[0].content, asked)
+
+
+# ---- in pieces, and in an event loop
+
+
+STREAMED = [
+    "before the model",
+    *(f"{side} piece {n}" for n in range(1, 5) for side in ("before", "after")),
+    "after the model",
+]
+
+
+def asked(candidates: int = 1) -> convo.ChatRequest:
+    return convo.ChatRequest("m", None, (), (convo.Message("0", "a"),), convo.Parameters(candidate_count=candidates))
+
+
+def ask_in_every_way(client: HistoryClient, request: convo.ChatRequest) -> list[dict[int, str]]:
+    """Return what chat, chat_async, stream and stream_async answer: the candidates by index."""
+
+    async def wait() -> tuple[convo.ChatReply, list[convo.Delta]]:
+        reply = await client.chat_async(request, deadline_s=1)
+        return reply, [each async for each in client.stream_async(request, deadline_s=1)]
+
+    whole, pieces = asyncio.run(wait())
+    told = [client.chat(request, deadline_s=1), whole]
+    found = [{each.index: each.content for each in reply.candidates} for reply in told]
+    for some in (list(client.stream(request, deadline_s=1)), pieces):
+        found.append({of: "".join(each.text for each in some if each.candidate == of) for of in found[0]})
+    return found
+
+
+@pytest.mark.parametrize("candidates", [1, 2])
+def test_every_way_of_asking_has_the_same_answer_and_is_counted(candidates: int):
+    client = HistoryClient()
+    found = ask_in_every_way(client, asked(candidates))
+    assert (4, 4 * [found[0]], candidates) == (client.calls, found, len(found[0]))
+
+
+def test_each_candidate_ends_with_its_last_piece():
+    pieces = list(HistoryClient().stream(asked(2), deadline_s=1))
+    ends = [(each.candidate, each.finish_reason) for each in pieces if each.finish_reason]
+    assert (8, [(0, "stop"), (1, "stop")], [None] * 6) == (
+        len(pieces),
+        ends,
+        [each.finish_reason for each in pieces[:6]],
+    )
+
+
+def test_the_hook_is_called_in_every_way_of_asking():
+    seen: list[convo.ChatRequest] = []
+    ask_in_every_way(HistoryClient(before_answer=seen.append), asked())
+    assert 4 * [asked()] == seen
+
+
+def test_others_run_while_a_delayed_answer_is_awaited():
+    async def wait() -> list[str]:
+        order: list[str] = []
+
+        async def other() -> None:
+            order.append("other")
+
+        async with asyncio.TaskGroup() as tasks:
+            client = HistoryClient(delay_s=0.01, before_answer=lambda _: order.append("answer"))
+            tasks.create_task(client.chat_async(asked(), deadline_s=1))
+            tasks.create_task(other())
+        return order
+
+    assert ["other", "answer"] == asyncio.run(wait())
+
+
+def test_each_piece_of_a_stream_is_a_point(store: convo.Store):
+    points = FaultPoints(store.engine)
+    store.client = points.client(HistoryClient())
+    talk = store.create()
+    with points:
+        list(talk.stream("hello"))
+    first = points.names.index("before the model")
+    assert STREAMED == points.names[first : first + len(STREAMED)]
+
+
+class ChatOnly:
+    """A client that can be asked in one way."""
+
+    def get_model(self, name: str) -> convo.Model:
+        return convo.Model(name, 1000)
+
+    def chat(self, request: convo.ChatRequest, *, deadline_s: float) -> convo.ChatReply:
+        return convo.ChatReply(())
+
+
+class AsyncChatOnly:
+    """The same, to be awaited."""
+
+    def get_model(self, name: str) -> convo.Model:
+        return convo.Model(name, 1000)
+
+    async def chat_async(self, request: convo.ChatRequest, *, deadline_s: float) -> convo.ChatReply:
+        return convo.ChatReply(())
+
+
+@pytest.mark.parametrize("client", [ChatOnly(), AsyncChatOnly(), HistoryClient()], ids=lambda each: type(each).__name__)
+def test_a_watched_client_can_be_asked_in_the_ways_that_it_had(sync_store: convo.Store, client: object):
+    ways = (convo.ChatClient, convo.StreamingClient, convo.AsyncChatClient, convo.AsyncStreamingClient)
+    watched = FaultPoints(sync_store.engine).client(client)
+    assert [isinstance(client, each) for each in ways] == [isinstance(watched, each) for each in ways]
 
 
 def test_the_model_has_the_limit_that_it_was_given(store: convo.Store):

@@ -53,7 +53,7 @@ class Hanging:
         for _ in range(count):
             self._called.acquire()
 
-    def _hang(self, request: convo.ChatRequest) -> None:  # noqa: ARG002 - no answer to anybody
+    def _hang(self, request: convo.ChatRequest) -> None:
         self._called.release()
         self.go.wait()
 

@@ -9,6 +9,7 @@ import pytest
 from tests.faults.senders import (
     Race,
     race_of_processes,
+    race_of_tasks,
     race_of_threads,
     same_request_from_processes,
     same_request_from_threads,
@@ -17,11 +18,13 @@ from tests.faults.senders import (
 SENDERS, TURNS = 8, 5
 
 
-@pytest.mark.parametrize("run", [race_of_threads, race_of_processes])
-def test_eight_senders_on_one_conversation_pay_once_a_turn(url: str, run: Callable[..., Race]):
-    ended = run(url, SENDERS, TURNS)
+@pytest.mark.parametrize(
+    ("run", "senders"), [(race_of_threads, SENDERS), (race_of_processes, SENDERS), (race_of_tasks, 2 * SENDERS)]
+)
+def test_eight_senders_on_one_conversation_pay_once_a_turn(url: str, run: Callable[..., Race], senders: int):
+    ended = run(url, senders, TURNS)
     assert [] == ended.wrong
-    assert (SENDERS * TURNS, SENDERS * TURNS) == (ended.calls, ended.turns)
+    assert (senders * TURNS, senders * TURNS) == (ended.calls, ended.turns)
 
 
 def test_one_request_from_100_threads_at_once_is_one_turn(url: str):
