@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
+import itertools
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -149,7 +150,7 @@ async def at_step_in_queue(
     def after_step() -> None:
         if trigger.is_next:
             for _ in range(threads.size):
-                threads._running().submit(gate.wait, 60)
+                threads._executor.submit(gate.wait, 60)
         if trigger():
             trigger.cancel()
             after_rounds(soon, gate.set)
@@ -301,16 +302,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--count", type=int, default=20_000, help="of cancellations, at most")
     given = parser.parse_args(arguments)
     count, failed = 0, False
-    for database in given.database or DATABASES:
-        with open_database(database) as url:
-            for operation in given.operation or OPERATIONS:
-                if count == given.count:
-                    break
-                manners = given.manner or tuple(MANNERS)
-                swept = Sweep(url, operation, OPERATIONS[operation].places, manners, most=given.count - count).run()
-                facts = f"{swept.count} cancellations, {len(swept.wrong)} wrong"
-                _print(f"{database}, {operation}: {facts}", *swept.wrong[:10])
-                count, failed = count + swept.count, failed or bool(swept.wrong)
+    for database, operation in itertools.product(given.database or DATABASES, given.operation or OPERATIONS):
+        if count == given.count:
+            break
+        with open_database(database) as url:  # a new one, as SQLite looks through the whole of it each time
+            manners = given.manner or tuple(MANNERS)
+            swept = Sweep(url, operation, OPERATIONS[operation].places, manners, most=given.count - count).run()
+        facts = f"{swept.count} cancellations, {len(swept.wrong)} wrong"
+        _print(f"{database}, {operation}: {facts}", *swept.wrong[:10])
+        count, failed = count + swept.count, failed or bool(swept.wrong)
     _print(f"{count} cancellations")
     return int(failed)
 

@@ -76,8 +76,8 @@ WAYS = {
 """How a stream ends too early, and what its turn says then."""
 
 
-CUTS = range(1, PIECES + 1)
-"""After how many pieces."""
+CUTS = range(1, PIECES)
+"""After how many pieces: with the last one the answer is whole."""
 
 
 def cut(store: convo.Store, way: Way) -> list[convo.Conversation]:
@@ -122,6 +122,45 @@ def test_what_came_of_a_cut_stream_can_not_be_chosen(store: convo.Store):
         talk.resume()
         with pytest.raises(convo.CandidateNotFound):
             talk.choose(0)
+
+
+def test_a_whole_text_of_which_nobody_says_that_it_is_whole_was_cut(store: convo.Store):
+    talk = store.create(context="c")
+    the_client_ends(store, talk, PIECES)
+    [turn] = talk.turns()
+    assert [(beginning(talk, PIECES), "stream_cut")] == [(each.content, each.finish_reason) for each in turn.candidates]
+
+
+@pytest.mark.parametrize("way", [the_reader_leaves, the_reader_raises], ids=lambda way: way.__name__)
+def test_a_reader_who_leaves_with_the_last_piece_has_read_the_whole_answer(store: convo.Store, way: Way):
+    store.client = HistoryClient()
+    talk = store.create(context="c")
+    way(store, talk, PIECES)
+    assert [("done", 0)] == [(each.state, each.chosen) for each in talk.turns()]
+    assert [] == violations(store, [talk.id])
+
+
+def test_ctrl_c_after_the_last_piece_leaves_a_whole_answer_that_can_be_chosen_later(store: convo.Store):
+    talk = store.create(context="c")
+    ctrl_c_stops_the_client(store, talk, PIECES)
+    [turn] = talk.turns()
+    assert ("failed", "cancelled", ["stop"]) == (
+        turn.state,
+        turn.error,
+        [each.finish_reason for each in turn.candidates],
+    )
+    talk.resume()
+    talk.choose(0)
+    assert [] == violations(store, [talk.id])
+
+
+def test_one_whole_answer_of_several_is_kept_as_such(store: convo.Store):
+    talk = store.create(context="c", candidate_count=2)
+    store.client = CutClient(2 * PIECES - 1, tells_ends=True)
+    with pytest.raises(convo.StreamCut):
+        read(talk)
+    assert [["stop"]] == [[each.finish_reason for each in turn.candidates] for turn in talk.turns()]
+    assert [] == violations(store, [talk.id])
 
 
 def test_a_stream_of_several_candidates_is_cut_until_the_last_one_is_whole(store: convo.Store):
