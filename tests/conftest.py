@@ -25,6 +25,16 @@ hypothesis.settings.register_profile("convo", deadline=None, suppress_health_che
 hypothesis.settings.load_profile("convo")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every", type=int, default=1, help="break operations at each N-th point only")
+
+
+@pytest.fixture
+def every(request: pytest.FixtureRequest) -> int:
+    """Return how far the points lie apart at which a test that breaks an operation at each of them does so."""
+    return int(request.config.getoption("--every"))
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep the tests away from the user's own store and settings."""
@@ -90,7 +100,7 @@ def postgres_store_url(postgres_server: str, postgres_template: str) -> Iterator
 def new_database(server: str, template: str = "template1") -> Iterator[str]:
     """Yield the URL of a new database on a PostgreSQL server, and drop it afterwards."""
     name = f"convo_{uuid.uuid4().hex}"
-    execute(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    execute(server, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")  # half the time, for a small one
     yield make_url(server).set(database=name).render_as_string(hide_password=False)
     execute(server, f"DROP DATABASE {name} WITH (FORCE)")
 

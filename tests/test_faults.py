@@ -286,7 +286,9 @@ def test_a_user_without_rights_is_told(postgres_database: Database):
     assert_told(StoreReadOnly, failure(postgres_database, work))
 
 
-def test_a_lost_connection_is_unavailable(postgres_database: Database):
+def test_a_lost_connection_is_unavailable(postgres_database: Database, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("convo.store.database.PATIENCE_S", 0.5)  # it would be tried again for half a minute
+
     def work(repository: ConversationRepository) -> None:
         run(repository, text("SELECT pg_terminate_backend(pg_backend_pid()), :canary"), canary=CANARY)
 

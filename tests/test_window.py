@@ -90,29 +90,29 @@ def all_turns(talk: convo.Conversation) -> list[list[convo.Message]]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_window_is_that_of_a_reader_of_everything(store: convo.Store, seed: int):
+def test_the_window_is_that_of_a_reader_of_everything(sync_store: convo.Store, seed: int):
     dice = random.Random(seed)
     for _ in range(4):
-        talk = random_talk(store, dice)
+        talk = random_talk(sync_store, dice)
         turns = all_turns(talk)
         for _ in range(12):
             before = dice.randint(1, talk.record.turn_count + 1)
             budget, overhead = dice.choice([0, 1, 100, 1000, 10**6]), dice.choice([0, 4])
             length = dice.choice([None, 0, 1, 5, 40, 10**4])
             known = [turn for turn in turns if turn[0].turn < before]
-            read = read_window(store, talk, before, budget, overhead, length)
+            read = read_window(sync_store, talk, before, budget, overhead, length)
             assert slow_window(known, budget, overhead, length) == read
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("trim", ["minimal", "stable"])
-def test_the_prompt_is_that_of_a_reader_of_everything(store: convo.Store, seed: int, trim: str):
+def test_the_prompt_is_that_of_a_reader_of_everything(sync_store: convo.Store, seed: int, trim: str):
     dice = random.Random(seed)
     for _ in range(6):
-        talk = random_talk(store, dice)
+        talk = random_talk(sync_store, dice)
         limit, overhead, user_first = dice.choice([60, 200, 3000, 10**6]), dice.choice([0, 4]), dice.random() < 0.5
         model = convo.Model("m", limit, message_overhead=overhead, user_first=user_first)
-        store.client = ScriptedClient(model=model)
+        sync_store.client = ScriptedClient(model=model)
         talk.update(trim=trim)
         preview = talk.preview("next")
         kept = [each for turn in all_turns(talk) if all(each.content for each in turn) for each in turn]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import itertools
 import os
 import signal
@@ -232,19 +233,39 @@ def boundaries_of(url: str, operation: str, shell: str) -> list[str]:
     return boundaries
 
 
-def sweep(url: str, operation: str, shell: str = "sync", most: int | None = None) -> tuple[int, list[str]]:
-    """Kill an operation at each of its first boundaries; return at how many, and what was wrong, where."""
-    boundaries = boundaries_of(url, operation, shell)[:most]
-    names = [f"{operation}, {shell}, killed {number}" for number in range(1, len(boundaries) + 1)]
-    said = prepare(url, OPERATIONS[operation].needs, names)
+Pick = Callable[[Sequence[str]], Sequence[int]]
+"""Which of an operation's boundaries are taken, by their numbers from 1."""
+
+
+def first_of(count: int, boundaries: Sequence[str]) -> Sequence[int]:
+    return range(1, len(boundaries) + 1)[:count]
+
+
+def telling(boundaries: Sequence[str]) -> Sequence[int]:
+    """Leave out those between which and the next one nothing happens but reading: a death there is one at the next."""
+    return [number for number, each in enumerate(boundaries, start=1) if not each.startswith(_BEFORE_NOTHING)]
+
+
+_BEFORE_NOTHING = (
+    "before SELECT",
+    "at the beginning of a transaction",
+    *(f"after {verb}" for verb in ("BEGIN", "SELECT", "INSERT", "UPDATE", "DELETE")),
+)
+
+
+def sweep(url: str, operation: str, shell: str, pick: Pick) -> tuple[int, list[str]]:
+    """Kill an operation at boundaries of its; return at how many, and what was wrong, where."""
+    boundaries = boundaries_of(url, operation, shell)
+    names = {number: f"{operation}, {shell}, killed {number}" for number in pick(boundaries)}
+    said = prepare(url, OPERATIONS[operation].needs, list(names.values()))
     wrong = []
     with convo.Store(url) as store:
-        for number, (boundary, name) in enumerate(zip(boundaries, names, strict=True), start=1):
+        for index, (number, name) in enumerate(names.items()):
             store.engine.dispose()  # nobody has the file open but who dies: the next one has to recover it
             killed = Worker(run_until, url, operation, shell, name, number)
-            found = _recover(store, killed, operation, name, number, said[number - 1 : number])
-            wrong += [f"{boundary} ({number}): {each}" for each in found]
-    return len(boundaries), wrong
+            found = _recover(store, killed, operation, name, number, said[index : index + 1])
+            wrong += [f"{boundaries[number - 1]} ({number}): {each}" for each in found]
+    return len(names), wrong
 
 
 def _recover(
@@ -299,7 +320,7 @@ def main(arguments: list[str]) -> int:
             for shell, operation in itertools.product(given.shell or SHELLS, given.operation or OPERATIONS):
                 if killed == given.count:
                     break
-                count, wrong = sweep(url, operation, shell, given.count - killed)
+                count, wrong = sweep(url, operation, shell, functools.partial(first_of, given.count - killed))
                 _print(f"{database}, {shell}, {operation}: {count} kills, {len(wrong)} wrong", *wrong[:10])
                 killed, failed = killed + count, failed or bool(wrong)
     _print(f"{killed} kills")

@@ -203,6 +203,8 @@ class Sweep:
     """The kinds of places at each of which it is cancelled in one manner only: the manners take turns."""
     most: int | None = None
     """How often it is cancelled at most."""
+    every: int = 1
+    """At each how manieth place it is."""
     count: int = 0
     """How often it was."""
     wrong: list[str] = field(default_factory=list)
@@ -228,7 +230,7 @@ class Sweep:
         trigger, _ = await self._try(store, place, manners[0], whole, 0)
         tries = [
             (number, manner)
-            for number in range(1, trigger.reached + 1)
+            for number in range(1, trigger.reached + 1, self.every)
             for manner in manners
             if place not in self.in_turn or manner == self.manners[number % len(self.manners)]
         ]

@@ -18,16 +18,16 @@ from tests.faults.boundaries import OPERATIONS, go_on, prepare
 INTERRUPTED = ("send with a key", "stream with a key", "resume of a failed turn", "choose")
 
 
-def sweep(url: str, operation: str) -> tuple[int, list[str]]:
+def sweep(url: str, operation: str, every: int = 1) -> tuple[int, list[str]]:
     """Interrupt an operation at each of its boundaries; return how many there are, and the first that went wrong."""
     needs = OPERATIONS[operation].needs
     with convo.Store(url) as store, convo.Store(url) as other:
         prepare(url, needs, ["whole"])
         boundaries = run(store, operation, "whole", 0)
-        names = [f"interrupted {number}" for number in range(1, len(boundaries) + 1)]
-        said = prepare(url, needs, names)
-        for number, name in enumerate(names, start=1):
-            wrong = list(_interrupt(store, other, operation, name, number, said[number - 1 : number]))
+        names = {number: f"interrupted {number}" for number in range(1, len(boundaries) + 1, every)}
+        said = prepare(url, needs, list(names.values()))
+        for index, (number, name) in enumerate(names.items()):
+            wrong = list(_interrupt(store, other, operation, name, number, said[index : index + 1]))
             if wrong:  # each further one would wait until the store is free again
                 return len(boundaries), [f"{boundaries[number - 1]} ({number}): {each}" for each in wrong]
     return len(boundaries), []

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.boundaries import OPERATIONS, boundaries_of, sweep
+from tests.faults.boundaries import OPERATIONS, Pick, boundaries_of, sweep, telling
 
-ASYNC = ("send with a key", "send, resuming a dead turn", "stream with a key")
+ASYNC = ("send with a key", "stream with a key")
+
+
+@pytest.fixture
+def pick(every: int) -> Pick:
+    return lambda boundaries: telling(boundaries)[::every]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_an_operation_may_die_at_each_of_its_boundaries(url: str, operation: str):
-    boundaries, wrong = sweep(url, operation)
+def test_an_operation_may_die_at_each_of_its_boundaries(url: str, operation: str, pick: Pick):
+    killed, wrong = sweep(url, operation, "sync", pick)
     assert [] == wrong
-    assert boundaries > 10
+    assert killed > 1
 
 
 @pytest.mark.parametrize("operation", ASYNC)
-def test_an_awaited_operation_may_die_at_each_of_its_boundaries(url: str, operation: str):
-    boundaries, wrong = sweep(url, operation, "asyncio")
+def test_an_awaited_operation_may_die_at_each_of_its_boundaries(url: str, operation: str, pick: Pick):
+    killed, wrong = sweep(url, operation, "asyncio", pick)
     assert [] == wrong
-    assert boundaries > 10
+    assert killed > 1
+
+
+def test_a_death_where_nothing_but_reading_follows_is_one_at_the_next_boundary():
+    boundaries = ["before BEGIN", "after BEGIN", "before SELECT", "after SELECT", "before INSERT convo_turns"]
+    assert [1, 5] == telling(boundaries)
 
 
 @pytest.mark.parametrize(

@@ -18,26 +18,26 @@ from tests.faults.cancellations import OPERATIONS, Sweep
 from tests.faults.worker import Tell, Worker
 
 OFTEN = ("send", "stream")
-"""What is cancelled in each manner at each step; all else in one manner at each place, which take turns."""
+"""What is cancelled in each manner at each step, on SQLite; all else in one manner at each place, which take turns."""
 
 AT_STEPS = [name for name, each in OPERATIONS.items() if "step" in each.places]
 AT_BOUNDARIES = ("send", "stream", "resume", "discard", "create", "send in a task group")
 
 
 @pytest.mark.parametrize("operation", AT_STEPS)
-def test_an_operation_may_be_cancelled_at_each_of_its_steps(url: str, operation: str):
+def test_an_operation_may_be_cancelled_at_each_of_its_steps(url: str, operation: str, every: int):
     places = [each for each in OPERATIONS[operation].places if each != "boundary"]
-    in_turn = ["queue"] if operation in OFTEN else places
-    ended = Sweep(url, operation, places, in_turn=in_turn).run()
+    in_turn = ["queue"] if operation in OFTEN and url.startswith("sqlite") else places
+    ended = Sweep(url, operation, places, in_turn=in_turn, every=every).run()
     assert [] == ended.wrong
     assert ended.count > 1
 
 
 @pytest.mark.parametrize("operation", AT_BOUNDARIES)
-def test_an_operation_may_be_cancelled_at_each_of_its_boundaries(url: str, operation: str):
-    ended = Sweep(url, operation, ["boundary"], in_turn=["boundary"]).run()
+def test_an_operation_may_be_cancelled_at_each_of_its_boundaries(url: str, operation: str, every: int):
+    ended = Sweep(url, operation, ["boundary"], in_turn=["boundary"], every=every).run()
     assert [] == ended.wrong
-    assert ended.count > 20
+    assert ended.count > 1
 
 
 # ---- Ctrl-C, and a reader who goes away without a word

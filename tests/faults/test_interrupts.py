@@ -8,7 +8,7 @@ from tests.faults.interrupts import INTERRUPTED, sweep
 
 
 @pytest.mark.parametrize("operation", INTERRUPTED)
-def test_an_operation_may_be_interrupted_at_each_of_its_boundaries(url: str, operation: str):
-    boundaries, wrong = sweep(url, operation)
+def test_an_operation_may_be_interrupted_at_each_of_its_boundaries(url: str, operation: str, every: int):
+    boundaries, wrong = sweep(url, operation, every)
     assert [] == wrong
     assert boundaries > 10
