@@ -17,6 +17,8 @@ from typing import Any, Generic, TypeVar
 import anyio
 import anyio.lowlevel
 
+from convo.errors import StoreBusy
+
 Result = TypeVar("Result")
 
 APART = 40
@@ -42,10 +44,16 @@ class Threads:
         if not must_run:
             await anyio.lowlevel.checkpoint_if_cancelled()
         job = _Job(work)
-        with self._guard:  # or a store that is being closed would end the threads in between
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(self.size, "convo")
-            waiting = self._executor.submit(job.run)
+        try:
+            with self._guard:  # or a store that is being closed would end the threads in between
+                if self._executor is None:
+                    self._executor = ThreadPoolExecutor(self.size, "convo")
+                self._executor.submit(job.run)
+        except RuntimeError as error:  # there can be no more threads, or the process is at its end
+            if job.outcome.cancel():  # none of those that there are has taken it
+                if must_run:
+                    return work()
+                raise StoreBusy("there is no thread for a transaction, as the process has too many") from error
         cancelled: BaseException | None = None
         while not job.ended.is_set():
             try:
@@ -55,7 +63,7 @@ class Threads:
                 raise
             except BaseException as error:  # noqa: BLE001 - asyncio's own cancellations and trio's Ctrl-C see no shield
                 cancelled = error
-                if not must_run and waiting.cancel():
+                if not must_run and job.outcome.cancel():
                     break
         if cancelled is not None:
             raise cancelled
@@ -67,6 +75,16 @@ class Threads:
             executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown()
+
+
+def context_for_thread() -> contextvars.Context:
+    """Return a copy of the caller's context variables, in which no event loop runs: clients may have their own."""
+    context = contextvars.copy_context()
+    with contextlib.suppress(ModuleNotFoundError):  # newer releases of anyio do without it
+        from sniffio import current_async_library_cvar
+
+        context.run(current_async_library_cvar.set, None)
+    return context
 
 
 async def run_apart(work: Callable[[], Result], *, is_call: bool = True) -> Result:
@@ -136,10 +154,12 @@ class _Job(Generic[Result]):
         self.outcome: Future[Result] = Future()
         self.ended = anyio.Event()
         self._work = work
-        self._context = contextvars.copy_context()
+        self._context = context_for_thread()
         self._token = anyio.lowlevel.current_token()
 
     def run(self) -> None:
+        if not self.outcome.set_running_or_notify_cancel():
+            return
         try:
             self.outcome.set_result(self._context.run(self._work))
         except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited

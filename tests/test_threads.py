@@ -7,11 +7,14 @@ import contextvars
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
+import convo
 from convo.threads import APART, Threads, run_apart
 
 WHO = contextvars.ContextVar("who", default="nobody")
@@ -189,3 +192,43 @@ def test_a_thread_that_is_left_keeps_nobody_from_going_on(backend: str):
     assert ("next", [False] * APART) == (anyio.run(left, backend=backend), [each.has_ended for each in hung])
     for each in hung:
         each.go.set()
+
+
+# ---- when there can be no more threads
+
+
+@pytest.fixture
+def no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no further thread be started, as in a process that has too many."""
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+@pytest.mark.usefixtures("no_thread")
+def test_work_for_which_there_is_no_thread_is_refused_and_never_done(backend: str, threads: Threads):
+    ran: list[bool] = []
+
+    async def refused() -> None:
+        with pytest.raises(convo.StoreBusy, match="no thread for a transaction"):
+            await threads.run(lambda: ran.append(True))
+
+    anyio.run(refused, backend=backend)
+    threads.close()
+    assert [] == ran
+
+
+@pytest.mark.usefixtures("no_thread")
+def test_work_that_must_run_is_done_all_the_same(backend: str, threads: Threads):
+    assert 5 == anyio.run(partial(threads.run, lambda: 5, must_run=True), backend=backend)
+
+
+@pytest.mark.parametrize("run", [Threads(1).run, run_apart], ids=["threads", "apart"])
+def test_work_may_have_an_event_loop_of_its_own(backend: str, run: Callable[..., Awaitable[Any]]):
+    async def inner() -> int:
+        await anyio.lowlevel.checkpoint()
+        return 5
+
+    assert 5 == anyio.run(run, partial(anyio.run, inner), backend=backend)
