@@ -9,6 +9,7 @@ They run on asyncio and on trio; a store belongs to the event loop in which it w
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
@@ -21,7 +22,6 @@ from sqlalchemy.pool import NullPool, QueuePool, SingletonThreadPool
 from convo import prepare
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient, AsyncChatClient, ChatClient, Delta
-from convo.conversation import Conversation
 from convo.errors import InvalidInput, StoreUnavailable
 from convo.exchange import WAIT_S, Conflict, Exchange, Manner, Unfinished
 from convo.facts import ConversationFacts, Reply
@@ -206,9 +206,11 @@ class AsyncStore:
             msg = f"a {type(client).__name__} has no get_model() with chat() or chat_async()"
             raise TypeError(msg)
         self._target = target
-        self._client = client
+        self.client = client
         self._store: Store | None = None
         self._opening = anyio.Lock()
+        self._door = threading.Lock()
+        """Held while the store is opened or closed: one that is closed in the middle of it would stay open."""
         self._performer = Performer()
         self.line = Line(anyio.Event)
 
@@ -232,23 +234,12 @@ class AsyncStore:
         """Close the database's connections, unless they are an Engine's that was passed in.
 
         Turns that are under way have CLOSING_S seconds to be settled, and transactions are waited for to their end.
+        A turn that takes longer opens the database again to be stored: await your tasks first.
         """
         try:
             await self._performer.quiet(CLOSING_S)
         finally:
             await _alone(self._close_now)
-
-    @property
-    def client(self) -> AnyClient | None:
-        """Who answers for every model, if one was given."""
-        return self._client
-
-    @client.setter
-    def client(self, client: AnyClient | None) -> None:
-        """Let another client answer from now on."""
-        self._client = client
-        if self._store is not None:
-            self._store.client = client
 
     @property
     def database(self) -> Database:
@@ -270,19 +261,19 @@ class AsyncStore:
         self, *, name: str | None = None, owner: str | None = None, **settings: Unpack[CreateOptions]
     ) -> AsyncConversation:
         """Store a new conversation; CreateOptions has the settings, none of which is needed."""
-        store = await self._open()
-        return self._shown(store, await self._performer.outcome(creation(store, name, owner, settings)))
+        await self._open()
+        return self._shown(await self._performer.outcome(creation(self, name, owner, settings)))
 
     async def get(self, reference: str, *, owner: str | None = None) -> AsyncConversation:
         """Return the owner's conversation of that id or name, or that unique beginning of an id, 4 digits or more."""
-        return await self._run(lambda store: self._shown(store, store.get(reference, owner=owner)))
+        return await self._run(lambda store: self._shown(store.get(reference, owner=owner).record))
 
     async def find(self, name: str, *, owner: str | None = None) -> AsyncConversation | None:
         """Return the owner's conversation of exactly that name; None when there is none."""
 
         def work(store: Store) -> AsyncConversation | None:
             found = store.find(name, owner=owner)
-            return None if found is None else self._shown(store, found)
+            return None if found is None else self._shown(found.record)
 
         return await self._run(work)
 
@@ -290,8 +281,8 @@ class AsyncStore:
         self, name: str, *, owner: str | None = None, **settings: Unpack[CreateOptions]
     ) -> AsyncConversation:
         """Return the owner's conversation of that name; created with `settings`, as by create(), if there is none."""
-        store = await self._open()
-        return self._shown(store, await self._performer.outcome(finding_or_creation(store, name, owner, settings)))
+        await self._open()
+        return self._shown(await self._performer.outcome(finding_or_creation(self, name, owner, settings)))
 
     async def list(
         self, *, owner: str | None = None, limit: int = 50, after: ConversationFacts | None = None
@@ -299,7 +290,7 @@ class AsyncStore:
         """Return at most `limit` of the owner's conversations, the latest active first."""
 
         def work(store: Store) -> AsyncConversations:
-            return [self._shown(store, each) for each in store.list(owner=owner, limit=limit, after=after)]
+            return [self._shown(each.record) for each in store.list(owner=owner, limit=limit, after=after)]
 
         return await self._run(work)
 
@@ -315,8 +306,8 @@ class AsyncStore:
         store = await self._open()
         return await self._performer.run(partial(work, store))
 
-    def _shown(self, store: Store, talk: Conversation) -> AsyncConversation:
-        return AsyncConversation(self._performer, store, talk.record)
+    def _shown(self, record: ConversationRecord) -> AsyncConversation:
+        return AsyncConversation(self._performer, self, record)
 
     async def _open(self) -> Store:
         """Return the store; of many tasks that come at once, the first one opens it."""
@@ -327,19 +318,20 @@ class AsyncStore:
         return self._store
 
     def _open_now(self) -> None:
-        store = Store(self._target)
-        store.client, store.line = self._client, self.line
-        try:
-            self._performer.threads.size = _size_of(store.engine)
-        except InvalidInput:
-            store.close()
-            raise
-        self._store = store
+        with self._door:
+            store = Store(self._target)
+            try:
+                self._performer.threads.size = _size_of(store.engine)
+            except InvalidInput:
+                store.close()
+                raise
+            self._store = store
 
     def _close_now(self) -> None:
         self._performer.threads.close()
-        if self._store is not None:
-            self._store.close()
+        with self._door:
+            if self._store is not None:
+                self._store.close()
 
 
 async def _alone(work: Callable[[], None]) -> None:

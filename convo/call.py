@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from enum import Enum
 from functools import partial
 
 from convo.clients.base import AnyClient, AsyncChatClient, ChatClient, ChatReply, ChatRequest
-from convo.errors import BadModelResponse, CallTimedOut, ConvoError, InvalidText, ModelError
+from convo.errors import BadModelResponse, CallTimedOut, InvalidText, ModelError, ModelNotFound
 from convo.text import repair_text
 from convo.tokens import estimate
 from convo.types import BROKEN_OFF, Candidate, Filter, Usage
@@ -80,10 +81,13 @@ def asked(request: ChatRequest) -> ChatRequest:
 
 @contextlib.contextmanager
 def failing(request: ChatRequest) -> Iterator[None]:
-    """Let what a client raises out as an error of convo's."""
+    """Let what a client raises out as an error of its call.
+
+    Another error of convo's, of a client that uses convo itself, would be taken for one about this conversation.
+    """
     try:
         yield
-    except ConvoError:
+    except (ModelError, ModelNotFound):
         raise
     except Exception as error:
         raise ModelError(f"the client of {request.model} failed with {type(error).__name__}") from error
@@ -91,13 +95,13 @@ def failing(request: ChatRequest) -> Iterator[None]:
 
 def storable(reply: ChatReply, request: ChatRequest) -> ChatReply:
     """Return a reply to an asked() request as it may be stored and shown."""
-    usage = reply.usage and Usage(_count(reply.usage.input_tokens), _count(reply.usage.output_tokens))
+    usage = reply.usage
     return replace(
         reply,
         candidates=_usable(reply.candidates, request.parameters.candidate_count or 1),
         filters=tuple(Filter(_label(each.reason) or "none given", _label(each.message)) for each in reply.filters),
         served_by=_label(reply.served_by),
-        usage=usage,
+        usage=Usage(_count(usage.input_tokens), _count(usage.output_tokens)) if isinstance(usage, Usage) else None,
     )
 
 
@@ -106,12 +110,17 @@ def _count(tokens: int | None) -> int | None:
     return tokens if isinstance(tokens, int) and 0 <= tokens < 2**31 else None
 
 
-def _label(text: str | None) -> str | None:
-    """Return a service's word for something, as it may be stored; None for an empty one."""
-    return repair_text(text[:MAX_LABEL])[0] if text else None
+def _label(given: object) -> str | None:
+    """Return a service's word for something, as it may be stored; None for an empty one.
+
+    Of whatever type it is, as an answer that was paid for is not lost for it: many libraries have enums for them.
+    """
+    if isinstance(given, Enum):
+        given = given.value if isinstance(given.value, str) else given.name
+    return repair_text(str(given)[:MAX_LABEL])[0] if given not in (None, "") else None
 
 
-def ending(finish_reason: str | None) -> str | None:
+def ending(finish_reason: object) -> str | None:
     """Return why a whole candidate ended; not in the words that mark those which are not whole."""
     reason = _label(finish_reason)
     return f"{reason} by the model" if reason in BROKEN_OFF else reason

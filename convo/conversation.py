@@ -61,7 +61,8 @@ class Conversation(ConversationFacts):
         """Return what would be sent for `text`, without calling a model or storing anything.
 
         Raises:
-            PromptTooLong, InvalidText, ModelNotFound: as send().
+            PromptTooLong, InvalidText, ModelNotFound, TurnInFlight, TurnUnfinished: as send().
+            ModelError: the client could not tell the model's limits.
         """
         return outcome(self._view.preview(prepare.question(text), model))
 
@@ -90,7 +91,8 @@ class Conversation(ConversationFacts):
             TurnInFlight: the turn before is being answered, and was not settled within `wait_s`.
             TurnUnfinished: it was left without an answer, and `on_unfinished` does not say what to do about that.
             VersionConflict, IdempotencyConflict: the conversation or the request is not what the caller thinks.
-            ModelError: the model failed; the turn is kept, to be resumed or discarded.
+            ModelError: the model failed; the turn is kept, to be resumed or discarded. If it could not even tell its
+                limits, nothing was stored.
             LeaseLost: the turn was taken over while the model answered.
         """
         question = prepare.question(text, request_key, expected_version)

@@ -261,9 +261,10 @@ class StreamCut(ModelError):
 
     retryable = True
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, *, retryable: bool = True) -> None:
         super().__init__(f"the answer of {model} broke off: what came of it is kept, and the message has no answer yet")
         self.model = model
+        self.retryable = retryable
 
 
 class CallTimedOut(ModelError):
@@ -273,7 +274,7 @@ class CallTimedOut(ModelError):
 
     def __init__(self, model: str, deadline_s: float) -> None:
         super().__init__(
-            f"no answer of {model} within {deadline_s:g} s: resume() asks again, deadline_s= gives it longer"
+            f"nothing came of {model} within {deadline_s:g} s: try again, or give it longer with deadline_s="
         )
         self.model = model
         self.deadline_s = deadline_s

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, Literal, TypedDict, TypeVar, Unpack, get_args
@@ -16,16 +16,24 @@ from typing import Generic, Literal, TypedDict, TypeVar, Unpack, get_args
 from convo import options, prepare, turn
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient, ChatReply, Delta
-from convo.errors import ConvoError, ModelError, NoOpenTurn, StoreError, StreamCut, TurnInFlight, TurnUnfinished
+from convo.errors import (
+    ConvoError,
+    ModelError,
+    NoOpenTurn,
+    StoreError,
+    StoreFull,
+    StreamCut,
+    TurnInFlight,
+    TurnUnfinished,
+)
 from convo.facts import ConversationFacts, Reply, reply_of_answer, reply_of_turn
 from convo.models import Service
 from convo.options import ParameterOptions
 from convo.steps import Await, Call, Close, Left, Listen, Next, Pause, Show, Steps, Work
-from convo.store.repository import ConversationRepository
 from convo.store.turns import Answer
-from convo.streaming import Draft
+from convo.streaming import END, Draft
 from convo.turn import LEASE_MARGIN_S, Ask, Begun, Question
-from convo.types import BROKEN_OFF, CANCELLED, STREAM_CUT, ConversationRecord, Parameters, Turn
+from convo.types import BROKEN_OFF, CANCELLED, STREAM_CUT, Candidate, ConversationRecord, Parameters, Turn
 from convo.view import View
 
 Talk = TypeVar("Talk", bound=ConversationFacts)
@@ -102,6 +110,7 @@ class Exchange(Generic[Talk]):
         self._holder = ""
         self._is_open = False
         self._draft: Draft | None = None
+        self._answer: Answer | None = None
         self._has_shown = False
 
     def send(self, question: Question) -> Steps[Reply[Talk]]:
@@ -116,8 +125,7 @@ class Exchange(Generic[Talk]):
         """Ask `question`; show the answer as it comes, or in one piece when it is there already; store it."""
         reply = yield from self._take(self._in_line(question), self._listen)
         if not self._has_shown and reply.text:
-            ends = [each.finish_reason for each in reply.candidates if each.content == reply.text]
-            yield Show(Delta(reply.text, finish_reason=ends[0] or ""))
+            yield Show(Delta(reply.text))
         return reply
 
     def _take(self, begin: Steps[Opening], ask: Callable[[AnyClient, Begun], Steps[ChatReply]]) -> Steps[Reply[Talk]]:
@@ -130,7 +138,7 @@ class Exchange(Generic[Talk]):
                 self._view.record = begun.record
                 started = time.monotonic()
                 reply = yield from ask(service.client, begun)
-                answer = prepare.answer(reply, round((time.monotonic() - started) * 1000))
+                self._answer = answer = prepare.answer(reply, round((time.monotonic() - started) * 1000))
                 stored: Reply[Talk] = yield Work(lambda: self._finish(begun, answer), must_run=True)
             except GeneratorExit:  # nobody performs another step: the attempt ends here, unmarked
                 raise
@@ -147,7 +155,7 @@ class Exchange(Generic[Talk]):
         waits, until = manner.on_conflict == "wait", time.monotonic() + manner.wait_s
         if waits:
             id, line = self._view.record.id, self._view.store.line
-            place = line.place()
+            place = line.new_place()
             self._end.callback(line.leave, id, place)
             line.join(id, place)
             yield Await(place, manner.wait_s)
@@ -215,22 +223,23 @@ class Exchange(Generic[Talk]):
         pieces = yield Listen(client, begun.request, self._manner.deadline_s)
         renewed = time.monotonic()
         try:
-            while (piece := (yield Next(pieces))) is not None:
+            while (piece := (yield Next(pieces))) is not END:
+                text = draft.add(piece)
                 if time.monotonic() - renewed >= RENEW_S:
                     yield Work(lambda: self._renew(begun))
                     renewed = time.monotonic()
-                if text := draft.add(piece):
+                if text:
                     self._has_shown = True
-                    yield Show(replace(piece, text=text))
+                    yield Show(Delta(text))
         except GeneratorExit:
             raise
         except BaseException as error:
             with contextlib.suppress(Exception):  # what matters is why we close it
                 yield Close(pieces)
-            if draft.is_whole and isinstance(error, ModelError | Left):  # it was paid for, and nothing is missing
+            if draft.is_whole and isinstance(error, ModelError | Left):  # it was paid for, and all that began has ended
                 return draft.reply()
             if isinstance(error, ModelError) and draft.has_begun:
-                raise StreamCut(begun.request.model) from error
+                raise StreamCut(begun.request.model, retryable=error.retryable) from error
             raise
         return draft.reply()
 
@@ -270,16 +279,27 @@ class Exchange(Generic[Talk]):
     def _fail(self, error: BaseException) -> None:
         """Mark the turn as left without an answer; should that fail too, this attempt is at its end all the same."""
         view, why = self._view, _reason(error)
-        came = self._draft.partial(why if why in BROKEN_OFF else STREAM_CUT) if self._draft else None
+        came = self._came(why if why in BROKEN_OFF else STREAM_CUT)
         id, owner = view.record.id, view.record.owner
 
-        def work(repository: ConversationRepository) -> ConversationRecord | None:
-            return turn.fail(repository, id, owner, self._holder, why, came)
+        def mark(came: Sequence[Candidate]) -> ConversationRecord | None:
+            return view.write(
+                lambda repository: turn.fail(repository, id, owner, self._holder, why, came), within_s=FAILING_S
+            )
 
         try:
-            view.record = view.write(work, within_s=FAILING_S) or view.record
+            try:
+                view.record = mark(came) or view.record
+            except StoreFull:  # there may be room for the mark alone
+                view.record = mark(()) or view.record
         except ConvoError as second:
             error.add_note(f"the turn could not be marked as failed: {second}")
+
+    def _came(self, why: str) -> Sequence[Candidate]:
+        """Return what the model said so far, if anything: the whole answer, when it was the store that failed."""
+        if self._answer is not None:
+            return self._answer.candidates
+        return self._draft.partial(why) if self._draft else ()
 
 
 def _reason(error: BaseException) -> str:

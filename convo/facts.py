@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 from convo.store.turns import Answer, Stored
 from convo.turn import Begun
-from convo.types import MODEL, Candidate, ConversationRecord, Fit, Parameters, PromptRecord, Turn, Usage
+from convo.types import BROKEN_OFF, MODEL, Candidate, ConversationRecord, Fit, Parameters, PromptRecord, Turn, Usage
 
 Talk = TypeVar("Talk", bound="ConversationFacts")
 
@@ -103,7 +103,10 @@ class Reply(Generic[Talk]):
 
     text: str
     """The chosen candidate's; "" once erased."""
+    finish_reason: str | None
+    """Why the chosen candidate ends, in the model's word; None when it does not say."""
     candidates: tuple[Candidate, ...]
+    """All that may be chosen, in the order of their index."""
     usage: Usage | None
     turn: int
     prompt: Fit | PromptRecord | None
@@ -115,11 +118,14 @@ def reply_of_answer(begun: Begun, answer: Answer, stored: Stored, conversation: 
     """Return the reply for an answer that has just been stored."""
     author = stored.record.authors[MODEL]
     numbered = tuple(replace(each, index=stored.first + each.index, author=author) for each in answer.candidates)
-    chosen = str(numbered[0].content)
-    return Reply(chosen, numbered, answer.usage, begun.attempt.turn, begun.fit, conversation)
+    chosen = numbered[0]
+    turn = begun.attempt.turn
+    return Reply(str(chosen.content), chosen.finish_reason, numbered, answer.usage, turn, begun.fit, conversation)
 
 
 def reply_of_turn(turn: Turn, conversation: Talk) -> Reply[Talk]:
     """Return the reply for a turn that was answered before."""
-    text = (turn.reply.content if turn.reply else None) or ""
-    return Reply(text, turn.candidates, turn.usage, turn.number, turn.prompt, conversation)
+    chosen = turn.reply or Candidate(0, None)
+    whole = tuple(each for each in turn.candidates if each.finish_reason not in BROKEN_OFF)
+    ended, text = chosen.finish_reason, chosen.content or ""
+    return Reply(text, ended, whole, turn.usage, turn.number, turn.prompt, conversation)

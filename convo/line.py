@@ -21,13 +21,20 @@ class Line:
 
     def __init__(self, event: Callable[[], Event]) -> None:
         """Let each one wait for what `event` makes."""
-        self.place = event
+        self.new_place = event
+        self.start_anew()
+
+    def let_go(self) -> None:
+        """Do nothing before a fork."""
+
+    def start_anew(self) -> None:
+        """Leave the lines to those who stand in them: after a fork, to the threads of the parent process."""
         # Entered again when the garbage collector closes, in the middle of it, a stream that stood in a line.
         self._guard = threading.RLock()
         self._waiting: dict[str, deque[Event]] = {}
 
     def join(self, conversation: str, mine: Event) -> None:
-        """Stand in line with a place(), which is set when it is one's turn: at once when nobody else is there."""
+        """Stand in line with a new_place(), which is set when it is one's turn: at once when nobody else is there."""
         with self._guard:
             queue = self._waiting.setdefault(conversation, deque())
             queue.append(mine)

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from convo.clients.base import AnyClient
 from convo.clients.offline import ELIZA, MODELS, OfflineClient
-from convo.errors import CallTimedOut, ConvoError, ModelError, RetiredModelWarning
+from convo.errors import BadModelResponse, CallTimedOut, ModelError, ModelNotFound, RetiredModelWarning
 from convo.types import Model
 
 RETIRED = "models/chat-bison-001"
@@ -44,11 +44,14 @@ def resolve(name: str, client: Client | None = None) -> Service[Client | Offline
     """
     if client is not None:
         try:
-            return Service(client.get_model(name), client)
-        except ConvoError:
+            model = client.get_model(name)
+        except (ModelError, ModelNotFound):
             raise
         except Exception as error:
             raise ModelError(f"the client failed with {type(error).__name__} when asked for {name}") from error
+        if not isinstance(model, Model):
+            raise BadModelResponse(f"get_model() of the client must return a Model, not a {type(model).__name__}")
+        return Service(model, client)
     if name == RETIRED:
         served_by = default_model() if default_model() != RETIRED else ELIZA.name
         warnings.warn(

@@ -12,7 +12,7 @@ from convo.call import call_async
 from convo.clients.base import Delta
 from convo.models import resolve_async
 from convo.steps import Await, Call, Close, Left, Listen, Next, Pause, Progress, Resolve, Show, Step, Steps, Work
-from convo.streaming import stream_async
+from convo.streaming import END, stream_async
 from convo.threads import Threads
 
 Result = TypeVar("Result")
@@ -95,7 +95,7 @@ class Performer:
             case Listen(client, request, deadline_s):
                 return stream_async(client, request, deadline_s=deadline_s)
             case Next(pieces):
-                return await anext(pieces, None)
+                return await anext(pieces, END)
             case Close(pieces):
                 await pieces.aclose()
             case Pause(seconds):

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from convo.call import call
 from convo.clients.base import AnyClient, ChatRequest, Delta
 from convo.models import resolve
-from convo.streaming import stream
+from convo.streaming import END, stream
 
 Result = TypeVar("Result")
 
@@ -60,7 +60,7 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """To wait for the next piece of an answer: a Delta, or None after the last one."""
+    """To wait for the next piece of an answer: a Delta, which is END after the last one."""
 
     pieces: Any
 
@@ -190,7 +190,7 @@ def perform(step: Step) -> Any:  # noqa: ANN401 - each step has an outcome of it
         case Listen(client, request, deadline_s):
             return stream(client, request, deadline_s=deadline_s)  # type: ignore[arg-type]
         case Next(pieces):
-            return next(pieces, None)
+            return next(pieces, END)
         case Close(pieces):
             return pieces.close()
         case Pause(seconds):

@@ -19,9 +19,12 @@ from convo.facts import ConversationFacts
 from convo.line import Line
 from convo.options import CreateOptions
 from convo.steps import Resolve, Steps, Work, outcome
+from convo.store import forks
 from convo.store.conversations import NewConversation
 from convo.store.database import Database, default_url
 from convo.store.repository import ConversationRepository
+from convo.types import ConversationRecord
+from convo.view import Opened
 
 Conversations = list[Conversation]
 
@@ -47,6 +50,7 @@ class Store:
         self.database = Database(default_url() if target is None else target)
         self.client: AnyClient | None = client
         self.line = Line(threading.Event)
+        forks.watch(self.line)
         try:
             self.database.check_schema()
         except BaseException:
@@ -83,7 +87,7 @@ class Store:
             InvalidInput, AuthorError, ModelNotFound: what was given cannot be used; nothing was stored.
             ValueError: the history ends with the user's message.
         """
-        return outcome(creation(self, name, owner, settings))
+        return Conversation(self, outcome(creation(self, name, owner, settings)))
 
     def get(self, reference: str, *, owner: str | None = None) -> Conversation:
         """Return the owner's conversation of that id, that name, or that unique beginning of an id (4 digits or more).
@@ -97,8 +101,7 @@ class Store:
 
     def find(self, name: str, *, owner: str | None = None) -> Conversation | None:
         """Return the owner's conversation of exactly that name; None when there is none."""
-        wanted, whose = prepare.conversation_name(name), prepare.owner_of(owner)
-        found = self.database.read(lambda repository: repository.find_name(wanted, whose))
+        found = finding(self, name, owner)
         return None if found is None else Conversation(self, found)
 
     def get_or_create(self, name: str, *, owner: str | None = None, **settings: Unpack[CreateOptions]) -> Conversation:
@@ -106,7 +109,7 @@ class Store:
 
         However many callers race, there is one row.
         """
-        return outcome(finding_or_creation(self, name, owner, settings))
+        return Conversation(self, outcome(finding_or_creation(self, name, owner, settings)))
 
     def list(
         self, *, owner: str | None = None, limit: int = 50, after: ConversationFacts | None = None
@@ -139,18 +142,26 @@ class Store:
         self.database.write(work)
 
 
-def creation(store: Store, name: str | None, owner: str | None, settings: CreateOptions) -> Steps[Conversation]:
+def finding(store: Opened, name: str, owner: str | None) -> ConversationRecord | None:
+    """Do what find() does, for both shells."""
+    wanted, whose = prepare.conversation_name(name), prepare.owner_of(owner)
+    return store.database.read(lambda repository: repository.find_name(wanted, whose))
+
+
+def creation(store: Opened, name: str | None, owner: str | None, settings: CreateOptions) -> Steps[ConversationRecord]:
     """Return the steps of create(), for both shells."""
     wanted: NewConversation = yield Work(lambda: prepare.creation(name, owner, settings))
     yield Resolve(wanted.model, store.client, DEADLINE_S)
-    record = yield Work(lambda: store.database.write(lambda repository: repository.create(wanted)))
-    return Conversation(store, record)
+    record: ConversationRecord = yield Work(lambda: store.database.write(lambda repository: repository.create(wanted)))
+    return record
 
 
-def finding_or_creation(store: Store, name: str, owner: str | None, settings: CreateOptions) -> Steps[Conversation]:
+def finding_or_creation(
+    store: Opened, name: str, owner: str | None, settings: CreateOptions
+) -> Steps[ConversationRecord]:
     """Return the steps of get_or_create(), for both shells."""
     while True:
-        found: Conversation | None = yield Work(lambda: store.find(name, owner=owner))
+        found: ConversationRecord | None = yield Work(lambda: finding(store, name, owner))
         if found is not None:
             return found
         with contextlib.suppress(NameTaken):  # another caller was faster

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from typing import Any
 
 from convo.call import ask_async, asked, ending, failing, storable
 from convo.clients.base import (
@@ -19,10 +20,13 @@ from convo.clients.base import (
     Delta,
     StreamingClient,
 )
-from convo.errors import BadModelResponse, CallTimedOut, StreamCut
+from convo.errors import BadModelResponse, CallTimedOut, ReplyBlocked, StreamCut
 from convo.text import MAX_TEXT_BYTES, repair_text
 from convo.tokens import estimate
 from convo.types import Candidate, Filter, Usage
+
+END = Delta()
+"""What Next is sent after the last piece: this object, and none that is equal to it."""
 
 LEAVING_S = 2.0
 """How long a service that is no longer listened to is given to take notice."""
@@ -35,7 +39,7 @@ class Draft:
         self._request = asked(request)
         self._parts: dict[int, list[str]] = {}
         self._sizes: dict[int, int] = {}
-        self._ends: dict[int, str] = {}
+        self._ends: dict[int, str | None] = {}
         self._held = ""
         self._blank: str | None = ""
         self._usage: Usage | None = None
@@ -49,26 +53,28 @@ class Draft:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all that has begun has ended."""
-        return self.has_begun and not self._parts.keys() - self._ends.keys()
+        """Whether each candidate that was asked for, and has begun, has ended."""
+        wanted = self._request.parameters.candidate_count or 1
+        return bool(self._ends) and all(index in self._ends for index in self._parts if index < wanted)
 
     def add(self, piece: Delta) -> str:
         """Take the next piece; return what may be shown of candidate 0 now, as it will be stored.
+
+        A candidate that goes on after its end has yet to end.
 
         Raises:
             ModelError: what came is no piece, or more than a text may be long.
         """
         with failing(self._request):
-            kinds: list[object] = [type(piece), type(getattr(piece, "candidate", None))]
-            if kinds != [Delta, int]:  # clients are others' code
-                raise BadModelResponse(f"the client of {self._request.model} streamed something else than Deltas")
+            self._check(piece)
             self._usage = piece.usage or self._usage
             self._filters += tuple(piece.filters)
             self._served_by = piece.served_by or self._served_by
             if piece.text or piece.finish_reason is not None:
                 self._take(piece.candidate, piece.text)
+                self._ends.pop(piece.candidate, None)
             if piece.finish_reason is not None:
-                self._ends[piece.candidate] = piece.finish_reason
+                self._ends[piece.candidate] = ending(piece.finish_reason)
             return self._shown(piece) if piece.candidate == 0 else ""
 
     def reply(self) -> ChatReply:
@@ -80,19 +86,28 @@ class Draft:
         if not self.is_whole and (self.has_begun or not self._filters):
             raise StreamCut(self._request.model)
         candidates = tuple(
-            Candidate(index, "".join(self._parts[index]), self._ends[index]) for index in sorted(self._parts)
+            Candidate(index, "".join(self._parts[index]), end) for index, end in sorted(self._ends.items())
         )
         with failing(self._request):
             return storable(ChatReply(candidates, self._usage, self._filters, self._served_by), self._request)
 
-    def partial(self, why: str) -> Candidate | None:
-        """Return what came of candidate 0, to be kept though it is not the answer; None when nothing did.
+    def partial(self, why: str) -> tuple[Candidate, ...]:
+        """Return what came of each candidate, to be kept though it is not the answer.
 
-        It ends for its own reason if it is whole, else because of `why`.
+        One that is whole ends for its own reason, else because of `why`.
         """
-        content, repaired = repair_text("".join(self._parts.get(0, ())))
-        reason = ending(self._ends[0]) if 0 in self._ends else why
-        return Candidate(0, content, reason, estimate(content), repaired=repaired) if content.strip() else None
+        candidates = []
+        for index, parts in sorted(self._parts.items()):
+            content, repaired = repair_text("".join(parts))
+            reason = self._ends.get(index, why)
+            candidates.append(Candidate(index, content, reason, estimate(content), repaired=repaired))
+        return tuple(each for each in candidates if each.content and each.content.strip())
+
+    def _check(self, piece: Any) -> None:  # noqa: ANN401 - clients are others' code
+        """Raise BadModelResponse unless `piece` is one."""
+        index = piece.candidate if isinstance(piece, Delta) else None
+        if isinstance(index, bool) or not isinstance(index, int) or index < 0 or not isinstance(piece.text, str):
+            raise BadModelResponse(f"the client of {self._request.model} streamed something else than Deltas")
 
     def _take(self, candidate: int, text: str) -> None:
         size = len(text.encode(errors="surrogatepass")) + 2 * text.count("\0")  # which is stored as U+FFFD
@@ -148,7 +163,7 @@ async def stream_async(client: AnyClient, request: ChatRequest, *, deadline_s: f
             return
         pieces = _begun(client, request, deadline_s)
         try:
-            while (piece := await _next(pieces, request, deadline_s)) is not None:
+            while (piece := await _next(pieces, request, deadline_s)) is not END:
                 yield piece
         finally:
             await _close(pieces)
@@ -168,17 +183,25 @@ def _started(client: StreamingClient, request: ChatRequest, deadline_s: float) -
 
 
 def _pieces(reply: ChatReply) -> Iterator[Delta]:
-    """Yield a whole answer as a stream would have brought it."""
+    """Yield a whole answer as a stream would have brought it.
+
+    Raises:
+        ReplyBlocked: there is none.
+    """
+    if not reply.candidates:
+        raise ReplyBlocked([each.reason for each in reply.filters])
     for index, each in enumerate(reply.candidates):
         yield Delta(each.content or "", index, each.finish_reason or "")
     yield Delta(usage=reply.usage, filters=reply.filters, served_by=reply.served_by)
 
 
-async def _next(pieces: AsyncIterator[Delta], request: ChatRequest, deadline_s: float) -> Delta | None:
+async def _next(pieces: AsyncIterator[Delta], request: ChatRequest, deadline_s: float) -> Delta:
     import anyio
+    from anyio.lowlevel import checkpoint
 
     with anyio.move_on_after(deadline_s):
-        return await anext(pieces, None)
+        await checkpoint()  # a client may have many pieces without waiting for anything
+        return await anext(pieces, END)
     raise CallTimedOut(request.model, deadline_s)
 
 
@@ -196,10 +219,14 @@ class _Threaded:
     """The stream of a client that cannot be awaited: a thread waits for each piece.
 
     A thread cannot be stopped. One that is left waiting closes the stream itself, as nobody else can meanwhile.
+    The client finds the context variables that it has set, as it would without threads.
     """
 
     def __init__(self, pieces: Generator[Delta, None, None]) -> None:
+        from convo.threads import context_for_thread
+
         self._pieces = pieces
+        self._context = context_for_thread()
         self._busy = threading.Lock()
         self._is_closed = False
 
@@ -210,7 +237,7 @@ class _Threaded:
         from convo.threads import run_apart
 
         piece = await run_apart(self._next)
-        if piece is None:
+        if piece is END:
             raise StopAsyncIteration
         return piece
 
@@ -221,16 +248,16 @@ class _Threaded:
         self._is_closed = True
         await run_apart(self._close, is_call=False)
 
-    def _next(self) -> Delta | None:
+    def _next(self) -> Delta:
         try:
             with self._busy:
-                return next(self._pieces, None)
+                return self._context.run(next, self._pieces, END)
         finally:
             self._close()
 
     def _close(self) -> None:
         if self._is_closed and self._busy.acquire(blocking=False):
             try:
-                self._pieces.close()
+                self._context.run(self._pieces.close)
             finally:
                 self._busy.release()

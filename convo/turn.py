@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hmac
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from convo import journal
@@ -178,17 +179,17 @@ def fail(
     owner: str,
     holder: str,
     error: str,
-    partial: Candidate | None = None,
+    came: Sequence[Candidate] = (),
 ) -> ConversationRecord | None:
     """Leave the turn that `holder` has open unanswered, for `error`; None, and nothing done, when he has none.
 
-    A `partial` answer is kept, as a candidate that is not chosen.
+    What `came` of an answer is kept, as candidates that nobody chose.
     """
     record = repository.lock(id, owner)
     latest = repository.latest_turns(record)
     if not latest or latest[0].lease_owner != holder:
         return None
-    return repository.fail_turn(record, latest[0].number, latest[0].fence, error, partial)
+    return repository.fail_turn(record, latest[0].number, latest[0].fence, error, came)
 
 
 def discard(repository: ConversationRepository, id: str, owner: str) -> tuple[ConversationRecord, str | None]:

@@ -27,8 +27,12 @@ Result = TypeVar("Result")
 class Opened(Protocol):
     """What a conversation needs of its store."""
 
-    database: Database
     line: Line
+
+    @property
+    def database(self) -> Database:
+        """Where the conversations are."""
+        ...
 
     @property
     def client(self) -> AnyClient | None:
@@ -65,6 +69,7 @@ class View:
 
     def turn(self, number: int) -> Turn:
         """Return one turn."""
+        number = prepare.whole_number(number, "number")
         return self.read(lambda repository, record: repository.turn(record, number))
 
     def examples(self) -> list[Example]:
@@ -84,6 +89,7 @@ class View:
     def choose(self, candidate: int, turn_number: int | None) -> None:
         """Make another candidate of the last turn the one that counts."""
         candidate = prepare.whole_number(candidate, "candidate")
+        turn_number = None if turn_number is None else prepare.whole_number(turn_number, "turn_number")
         id, owner = self.record.id, self.record.owner
         self.record = self.write(lambda repository: turn.choose(repository, id, owner, candidate, turn_number))
 

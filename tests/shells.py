@@ -100,7 +100,7 @@ class BlockingConversation(_Blocking):
 
     def __init__(self, store: Any, record: convo.ConversationRecord) -> None:
         inner = store._inner
-        self._clothe(store, convo.AsyncConversation(inner._performer, inner._store, record))
+        self._clothe(store, convo.AsyncConversation(inner._performer, inner, record))
 
     def _clothe(self, store: BlockingStore, talk: convo.AsyncConversation) -> BlockingConversation:
         super().__init__(store._portal, talk)

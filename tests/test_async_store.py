@@ -428,3 +428,16 @@ async def test_an_engine_that_was_passed_in_stays_open(tmp_path: Path):
         found = connection.exec_driver_sql("SELECT count(*) FROM convo_conversations").scalar()
     engine.dispose()
     assert 1 == found
+
+
+async def test_closing_waits_until_it_is_open(tmp_path: Path):
+    """Else it would be open afterwards, and nobody there to close it."""
+    store = convo.AsyncStore(f"sqlite:///{tmp_path / 'convo.db'}")
+    with held_commit() as (has_come, go):
+        async with anyio.create_task_group() as group:
+            group.start_soon(store.__aenter__)
+            await anyio.to_thread.run_sync(has_come.wait)
+            group.start_soon(store.close)
+            await anyio.wait_all_tasks_blocked()
+            go.set()
+    assert 0 == store.engine.pool.checkedin()

@@ -397,3 +397,10 @@ def test_a_childs_turn_is_its_own(on_disk: convo.Store):
     on_disk.close()
     os.write(tell, b".")
     assert child.result() == on_disk.get("a").turn(2).reply.content
+
+
+def test_a_child_does_not_stand_in_line_behind_its_parents_threads(opened: convo.Store, slow: SlowModel, pool: Any):  # noqa: F811 - the fixtures
+    sent = asking(opened.get("a"), slow, pool, on_conflict="wait")
+    lines = (len(opened.line._waiting), in_child(lambda: len(opened.line._waiting)))
+    slow.go.set()
+    assert (1, 0, "late") == (*lines, outcome(sent))

@@ -8,7 +8,7 @@ from convo.line import Line
 
 
 def joined(line: Line, conversation: str = "a") -> threading.Event:
-    place = line.place()
+    place = line.new_place()
     line.join(conversation, place)
     return place
 
@@ -53,7 +53,7 @@ def test_nothing_is_kept_of_a_line_in_which_nobody_is():
 def test_who_was_interrupted_before_he_stood_in_the_line_can_leave_it():
     line = Line(threading.Event)
     first, second = joined(line), joined(line)
-    line.leave("a", line.place())
+    line.leave("a", line.new_place())
     assert [True, False] == turns(first, second)
 
 

@@ -239,10 +239,23 @@ def test_a_blank_candidate_is_not_shown_and_the_next_one_is(store: convo.Store):
     assert ["hi", "two"] == texts(talk)
 
 
-def test_a_stored_answer_comes_with_its_own_end(store: convo.Store):
-    talk = talk_with(store, convo.ChatReply((convo.Candidate(0, "one", "length"),)))
+def test_a_stored_answer_comes_in_one_piece_with_its_own_end(store: convo.Store):
+    talk = talk_with(store, convo.ChatReply((convo.Candidate(0, "one two", "length"),)))
     talk.send("hi", request_key="k")
-    assert [Delta("one", finish_reason="length")] == list(talk.stream("hi", request_key="k"))
+    assert (["one two"], "length") == (heard(talk, request_key="k"), talk.last_reply.finish_reason)
+
+
+def test_whole_candidates_of_a_cut_answer_are_kept_beside_it(store: convo.Store):
+    class Halves(ScriptedClient):
+        def stream(self, request: convo.ChatRequest, *, deadline_s: float) -> Iterator[Delta]:
+            yield Delta("half")
+            yield Delta("whole", 1, "stop")
+
+    store.client = Halves()
+    talk = store.create()
+    with pytest.raises(convo.StreamCut):
+        heard(talk, candidate_count=2)
+    assert ("failed", "stream_cut", [("half", "stream_cut"), ("whole", "stop")]) == last_turn(talk)
 
 
 # ---- the lease
@@ -297,4 +310,44 @@ def test_a_store_that_fails_while_a_lease_is_renewed_does_not_cost_the_answer(
 
 
 def test_a_piece_is_a_delta(store: convo.Store):
-    assert [Delta("one", finish_reason="stop")] == list(talk_with(store, "one").stream("hi"))
+    assert [Delta("one")] == list(talk_with(store, "one").stream("hi"))
+
+
+# ---- what is told beside the text
+
+
+def test_a_reply_tells_why_its_answer_ends(store: convo.Store):
+    talk = talk_with(store, Streamed(["one"]))
+    heard(talk)
+    assert "stop" == talk.last_reply.finish_reason
+
+
+def test_a_stored_reply_has_only_what_may_be_chosen(store: convo.Store):
+    talk = talk_with(store, Streamed(["one"], is_whole=False), "one")
+    with pytest.raises(convo.StreamCut):
+        heard(talk, request_key="k")
+    first = talk.send("hi", request_key="k")
+    again = talk.send("hi", request_key="k")
+    assert ["stop"] == [each.finish_reason for each in again.candidates]
+    assert (first.candidates[0].index, first.finish_reason) == (again.candidates[0].index, again.finish_reason)
+
+
+def test_a_cut_is_as_worth_another_try_as_what_broke_it_off(store: convo.Store):
+    talk = talk_with(store, Streamed(["one"], error=convo.ReplyBlocked(["SAFETY"])))
+    with pytest.raises(convo.StreamCut) as caught:
+        heard(talk)
+    assert not caught.value.retryable
+
+
+def test_a_piece_that_came_is_kept_when_the_reader_leaves_while_the_lease_is_renewed(
+    sync_store: convo.Store, monkeypatch: pytest.MonkeyPatch
+):
+    def leave(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("convo.exchange.RENEW_S", 0.0)
+    monkeypatch.setattr(convo.ConversationRepository, "renew_lease", leave)
+    talk = talk_with(sync_store, "one")
+    with pytest.raises(KeyboardInterrupt):
+        heard(talk)
+    assert ("failed", "cancelled", [("one", "stop")]) == last_turn(talk)

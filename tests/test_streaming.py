@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
@@ -17,6 +18,7 @@ from convo.streaming import Draft, stream, stream_async
 from convo.testing import ScriptedClient, Streamed
 from convo.text import MAX_TEXT_BYTES, repair_text
 from convo.tokens import estimate
+from tests.shells import SyncOnly
 
 END = Delta(finish_reason="stop")
 
@@ -122,6 +124,16 @@ def test_a_stream_that_ends_before_each_candidate_has_ended_was_cut(pieces: tupl
         drafted(*pieces, candidate_count=2).reply()
 
 
+def test_a_candidate_that_goes_on_after_its_end_has_yet_to_end():
+    with pytest.raises(convo.StreamCut):
+        drafted(Delta("a", finish_reason="stop"), Delta(" and then")).reply()
+
+
+def test_what_nobody_asked_for_need_not_be_whole():
+    reply = drafted(Delta("a", finish_reason="stop"), Delta("b", 1)).reply()
+    assert ["a"] == [each.content for each in reply.candidates]
+
+
 def test_candidates_are_unique_and_as_many_as_were_asked_for():
     pieces = [Delta(text, place, "stop") for place, text in enumerate("aabc")]
     assert ["a", "b"] == [each.content for each in drafted(*pieces, candidate_count=2).reply().candidates]
@@ -133,7 +145,7 @@ def test_temperature_zero_asks_for_one_candidate():
     assert 1 == client.request.parameters.candidate_count
 
 
-@pytest.mark.parametrize("piece", [None, "text", Delta(5), Delta("a", "0"), Delta("a", finish_reason=7)], ids=str)
+@pytest.mark.parametrize("piece", [None, "text", Delta(5), Delta("a", "0"), Delta("a", -1), Delta("a", True)], ids=str)
 def test_what_is_no_piece_is_an_error_of_the_model(piece: Any):
     with pytest.raises(convo.ModelError):
         drafted(piece).reply()
@@ -165,20 +177,21 @@ def test_what_may_be_stored_is_what_counts_not_what_came():
     draft = drafted(Delta("\0" * (MAX_TEXT_BYTES // 3)))
     with pytest.raises(convo.BadModelResponse):
         draft.add(Delta("\0"))
-    assert (MAX_TEXT_BYTES // 3) * "\ufffd" == draft.partial("stream_cut").content
+    assert [(MAX_TEXT_BYTES // 3) * "\ufffd"] == [each.content for each in draft.partial("stream_cut")]
 
 
 # ---- what is kept
 
 
 def test_what_came_of_an_answer_can_be_kept():
-    partial = drafted(Delta("a"), Delta("x", 1), Delta(" b\0")).partial("stream_cut")
-    assert Candidate(0, "a b\ufffd", "stream_cut", estimate("a b\ufffd"), repaired=1) == partial
+    partial = drafted(Delta("a"), Delta("x", 1, "stop"), Delta(" b\0")).partial("stream_cut")
+    cut = Candidate(0, "a b\ufffd", "stream_cut", estimate("a b\ufffd"), repaired=1)
+    assert (cut, Candidate(1, "x", "stop", estimate("x"))) == partial
 
 
-@pytest.mark.parametrize("pieces", [(), (Delta(" \n"),), (Delta("x", 1),)], ids=["nothing", "space", "another"])
+@pytest.mark.parametrize("pieces", [(), (Delta(" \n"),)], ids=["nothing", "space"])
 def test_nothing_is_kept_when_nothing_came(pieces: tuple[Delta, ...]):
-    assert drafted(*pieces).partial("stream_cut") is None
+    assert () == drafted(*pieces).partial("stream_cut")
 
 
 # ---- how a model is called
@@ -295,7 +308,7 @@ class Mute(Whole):
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_piece_that_does_not_come_in_time_ends_the_stream(backend: str):
-    with pytest.raises(convo.CallTimedOut, match=r"^no answer of test/model within 0\.01 s"):
+    with pytest.raises(convo.CallTimedOut, match=r"^nothing came of test/model within 0\.01 s"):
         anyio.run(awaited, Mute(), 0.01, backend=backend)
 
 
@@ -330,3 +343,49 @@ def test_a_stream_that_complains_at_its_end_does_not_swallow_a_cancellation(back
             return scope.cancelled_caught and (turn.state, turn.error) == ("failed", "cancelled")
 
     assert anyio.run(cancelled, backend=backend)
+
+
+WHO = contextvars.ContextVar("who", default="nobody")
+
+
+class Tracing(Whole):
+    """A client that cannot be awaited, and keeps who called it in a context variable."""
+
+    def stream(self, request: ChatRequest, *, deadline_s: float) -> Iterator[Delta]:
+        WHO.set("me")
+        yield Delta("a")
+        yield Delta(WHO.get(), finish_reason="stop")
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_client_in_threads_finds_its_context_at_each_piece(backend: str):
+    assert ["a", "me"] == anyio.run(awaited, Tracing(), backend=backend)
+
+
+class Tireless(Whole):
+    """A client that can be awaited, and has piece after piece without waiting for anything."""
+
+    async def chat_async(self, request: ChatRequest, *, deadline_s: float) -> ChatReply:
+        raise AssertionError
+
+    async def stream_async(self, request: ChatRequest, *, deadline_s: float) -> Any:
+        while True:
+            yield Delta()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_client_that_waits_for_nothing_leaves_the_others_their_turn(backend: str):
+    async def cancelled() -> bool:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(awaited, Tireless())
+                await anyio.sleep(0.01)
+                scope.cancel()
+        return scope.cancelled_caught
+
+    assert anyio.run(cancelled, backend=backend)
+
+
+def test_an_answer_of_nothing_is_blocked_as_it_is_for_who_asks_for_the_whole():
+    with pytest.raises(convo.ReplyBlocked):
+        list(stream(SyncOnly(ScriptedClient(ChatReply(()))), asked(), deadline_s=1))

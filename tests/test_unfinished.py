@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 
 import pytest
 from sqlalchemy import Engine, event
@@ -89,7 +90,7 @@ def test_an_interrupt_while_the_turn_begins_stores_nothing(store: convo.Store):
 @pytest.mark.parametrize(
     "statement", ["UPDATE convo_turns", "INSERT INTO convo_messages", "UPDATE convo_conversations"]
 )
-def test_an_interrupt_while_the_answer_is_stored_leaves_the_turn_unanswered(store: convo.Store, statement: str):
+def test_an_interrupt_while_the_answer_is_stored_leaves_it_beside_the_turn(store: convo.Store, statement: str):
     def answer(request: convo.ChatRequest) -> str:
         interrupt(store.engine, statement)
         return "one"
@@ -98,7 +99,7 @@ def test_an_interrupt_while_the_answer_is_stored_leaves_the_turn_unanswered(stor
     with pytest.raises(KeyboardInterrupt):
         talk.send("a")
     turn = talk.turn(1)
-    assert ("failed", "cancelled", ()) == (turn.state, turn.error, turn.candidates)
+    assert ("failed", "cancelled", ["one"]) == (turn.state, turn.error, [each.content for each in turn.candidates])
 
 
 def test_the_next_send_tells_of_the_unanswered_turn(store: convo.Store):
@@ -253,9 +254,6 @@ GARBAGE = {
     "a number": lambda _: 7,
     "content of bytes": convo.ChatReply((convo.Candidate(0, b"x"),)),
     "candidates of None": convo.ChatReply(None),
-    "usage of text": convo.ChatReply((convo.Candidate(0, "x"),), usage="much"),
-    "served by a number": convo.ChatReply((convo.Candidate(0, "x"),), served_by=7),
-    "finish reason of bytes": convo.ChatReply((convo.Candidate(0, "x", b"\xff"),)),
 }
 
 
@@ -267,6 +265,70 @@ def test_an_answer_that_is_none_is_a_model_error_and_bricks_nothing(store: convo
         assert ("failed", "better", ["a", "better"]) == (talk.turn(1).state, talk.resume().text, texts(talk)), name
 
 
+class Reason(enum.IntEnum):
+    STOP = 1
+
+
+@pytest.mark.parametrize(("reason", "stored"), [(7, "7"), (Reason.STOP, "STOP"), (b"\xff", "b'\\xff'")], ids=repr)
+def test_an_answer_is_not_lost_for_what_is_told_of_it(store: convo.Store, reason: object, stored: str):
+    reply = convo.ChatReply((convo.Candidate(0, "x", reason),), usage="much", served_by=reason)
+    talk = talk_with(store, reply)
+    for send in (talk.send, lambda text: list(talk.stream(text))):
+        send("a")
+        turn = talk.turns()[-1]
+        assert ("x", stored, stored, None) == (
+            turn.reply.content,
+            turn.reply.finish_reason,
+            turn.served_by,
+            turn.usage,
+        )
+
+
 def test_equal_and_blank_candidates_are_kept_once_or_not_at_all(store: convo.Store):
     talk = talk_with(store, ["x", "x", "", "y", " ", "x\0"], candidate_count=8)
     assert ["x", "y", "x\ufffd"] == [each.content for each in talk.send("a").candidates]
+
+
+OWN_ERRORS = {
+    "in flight": convo.TurnInFlight(conversation="c", turn=1, request_key=None, retry_after_s=1.0),
+    "unfinished": convo.TurnUnfinished(conversation="c", turn=1, request_key=None, state="failed", error="E"),
+    "nothing open": convo.NoOpenTurn(conversation="c", turn=1),
+    "invalid": convo.InvalidInput("no"),
+}
+
+
+@pytest.mark.parametrize("error", OWN_ERRORS.values(), ids=OWN_ERRORS)
+def test_an_error_of_convos_that_a_client_raises_is_one_of_its_model(store: convo.Store, error: convo.ConvoError):
+    """A model may be a program that uses convo itself: what goes wrong there is not about this conversation."""
+    talk = talk_with(store, error)
+    for _ in range(2):
+        with pytest.raises(convo.ModelError) as caught:
+            talk.send("a", on_unfinished="resume", on_conflict="wait", wait_s=5)
+        assert error is caught.value.__cause__
+    assert (2, 1) == (len(asked(store)), talk.refresh().record.turn_count)
+
+
+@pytest.mark.parametrize("model", [None, "offline/echo", 7], ids=repr)
+def test_what_is_no_model_is_refused_before_anything_is_stored(store: convo.Store, model: object):
+    talk = talk_with(store, "one")
+    store.client.get_model = lambda _: model
+    with pytest.raises(convo.BadModelResponse, match=f"must return a Model, not a {type(model).__name__}"):
+        talk.send("a")
+    assert [] == talk.turns()
+
+
+@pytest.mark.parametrize("way", ["send", "stream"])
+def test_an_answer_that_the_store_could_not_take_stands_beside_its_turn(
+    store: convo.Store, monkeypatch: pytest.MonkeyPatch, way: str
+):
+    def fail(*given: object) -> None:
+        raise convo.StoreFull("full")
+
+    talk = talk_with(store, ["one", "two"], candidate_count=2)
+    ask = talk.send if way == "send" else lambda text: list(talk.stream(text))
+    monkeypatch.setattr(convo.ConversationRepository, "finish_turn", fail)
+    with pytest.raises(convo.StoreFull):
+        ask("a")
+    turn = talk.turn(1)
+    told = [(each.content, each.finish_reason) for each in turn.candidates]
+    assert ("failed", "StoreFull", [("one", "stop"), ("two", "stop")]) == (turn.state, turn.error, told)

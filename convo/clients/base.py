@@ -4,7 +4,7 @@ A client is any object with the two methods of ChatClient, or of AsyncChatClient
 nothing of a store; it may be called from several threads at once.
 
 One that can stream has stream() too, or stream_async(): what it yields are the pieces of its candidates as they come,
-and the last piece of each has a `finish_reason`. A stream that ends before each candidate has ended was cut.
+and the last piece of each has a `finish_reason`. A stream that ends before each candidate that began has ended was cut.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ChatReply:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """A piece of an answer, as it comes."""
+    """A piece of an answer, as it comes. Those that a conversation's stream() yields tell their `text`, and no more."""
 
     text: str = ""
     """What it adds to its candidate."""

@@ -119,18 +119,18 @@ class Turns(History):
         return self._execute(mine.values(lease_expires=_lease_end(attempt))).first() is not None
 
     def fail_turn(
-        self, record: ConversationRecord, turn: int, fence: int, error: str, partial: Candidate | None = None
+        self, record: ConversationRecord, turn: int, fence: int, error: str, came: Sequence[Candidate] = ()
     ) -> ConversationRecord | None:
         """Leave a turn unanswered for `error`, a type's name; None when the fence is another's.
 
-        What came of the answer is kept as a candidate that nobody chose, and that no prompt will hold.
+        What came of the answer is kept, as candidates that nobody chose, and that no prompt will hold.
         """
         at = utc_now()
         if self._close(record, turn, fence, state=FAILED, error=error, finished_at=at) is None:
             return None
         body: dict[str, Any] = {"turn": turn, "fence": fence, "error": error}
-        if partial is not None:
-            body["candidates"] = self._add_candidates(record, turn, [partial], at)
+        if came:
+            body["candidates"] = self._add_candidates(record, turn, came, at)
         return self._append(record, "fail", body, at)
 
     def keep_late(self, record: ConversationRecord, attempt: Attempt, answer: Answer) -> ConversationRecord:
