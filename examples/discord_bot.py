@@ -75,9 +75,9 @@ class Screen:
         self.free_at[self.channel] = at + EVERY_S
         await anyio.sleep_until(at)
         answered = await self.api.request(method, path, json=fields)
-        if answered.status_code == 429:
-            await anyio.sleep(answered.json()["retry_after"])
-            return await self.call(method, path, fields)
+        while answered.status_code == 429:
+            await anyio.sleep(float(answered.headers.get("Retry-After", EVERY_S)))
+            answered = await self.api.request(method, path, json=fields)
         message: dict[str, Any] = answered.raise_for_status().json()
         return message
 

@@ -81,6 +81,8 @@ class Fake:
             def _write(self, status: int, content: object) -> None:
                 if status:
                     self.send_response(status)
+                    if status == 429:
+                        self.send_header("Retry-After", str(content["retry_after"]))
                     self.end_headers()
                 self.wfile.write(json.dumps(content).encode() + b"\n")
                 self.wfile.flush()
@@ -106,10 +108,11 @@ class FakeTelegram(Fake):
 
 
 class FakeDiscord(Fake):
-    """Channels that take five messages and edits in five seconds."""
+    """Channels that take five messages and edits in five seconds, or so many times as fast."""
 
-    def __init__(self) -> None:
+    def __init__(self, faster: float = 1) -> None:
         super().__init__()
+        self._period_s = 5 / faster
         self.messages: dict[str, str] = {}
         """What is to be read, by the message's id."""
         self.nonces: dict[str, str] = {}
@@ -141,7 +144,7 @@ class FakeDiscord(Fake):
 
     def _is_too_fast(self, request: Request) -> bool:
         calls = self._calls[request.path.split("/")[2]]
-        calls[:] = [each for each in calls if request.at - each < 5]
+        calls[:] = [each for each in calls if request.at - each < self._period_s]
         calls.append(request.at)
         return len(calls) > 5
 

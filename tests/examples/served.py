@@ -54,6 +54,11 @@ store = convo.AsyncStore(client=RemoteModel())
 telegram = telegram_bot.Bot(store, telegram_bot.app.api, telegram_bot.SECRET)
 api = asgi_app.Api(store, asgi_app.app.tokens)
 
+FASTER = float(os.environ.get("FASTER", "1"))
+"""How many times as fast as it is, the Discord bot writes and tries again."""
+
+discord_bot.EVERY_S /= FASTER
+discord_bot.PAUSES_S = tuple(each / FASTER for each in discord_bot.PAUSES_S)
 discord_bot.GRACE_S = float(os.environ.get("GRACE_S", discord_bot.GRACE_S))
 
 if __name__ == "__main__":

@@ -11,14 +11,21 @@ import pytest
 from examples import discord_bot
 from tests.examples.callers import turns
 from tests.examples.fakes import FakeDiscord, FakeGateway
+from tests.examples.forks import Fork
 from tests.examples.running import Program, command_of, running
 
 BOT = ("-m", "tests.examples.served")
 
 
 @pytest.fixture
-def discord() -> Iterator[FakeDiscord]:
-    with FakeDiscord() as fake:
+def faster() -> float:
+    """Return how many times as fast as on Discord it all goes; what is about the pace goes at Discord's own."""
+    return 10
+
+
+@pytest.fixture
+def discord(faster: float) -> Iterator[FakeDiscord]:
+    with FakeDiscord(faster) as fake:
         yield fake
 
 
@@ -29,8 +36,9 @@ def gateway() -> Iterator[FakeGateway]:
 
 
 @pytest.fixture
-def settings(settings: dict[str, str], discord: FakeDiscord, gateway: FakeGateway) -> dict[str, str]:
-    return settings | {"DISCORD_API": discord.url, "DISCORD_TOKEN": "abc", "DISCORD_GATEWAY": gateway.address}
+def settings(settings: dict[str, str], discord: FakeDiscord, gateway: FakeGateway, faster: float) -> dict[str, str]:
+    addresses = {"DISCORD_API": discord.url, "DISCORD_GATEWAY": gateway.address}
+    return settings | addresses | {"DISCORD_TOKEN": "abc", "FASTER": str(faster)}
 
 
 @pytest.fixture
@@ -41,7 +49,7 @@ def bot(settings: dict[str, str]) -> Iterator[Program]:
 
 @contextmanager
 def talking(settings: dict[str, str]) -> Iterator[Program]:
-    with running(*BOT, **settings) as program:
+    with running(*BOT, start=Fork, **settings) as program:
         yield program
     assert not any("Traceback" in line for line in program.log), program.log
 
@@ -73,6 +81,7 @@ def test_an_answer_is_shown_from_its_first_word_and_grows(bot, gateway, discord,
     assert discord.reads("You say: hello")
 
 
+@pytest.mark.parametrize("faster", [1])
 def test_an_answer_of_many_words_is_edited_no_faster_than_discord_allows(bot, gateway, discord, model):
     model.pause_s = 0.1
     words = " ".join(["word"] * 40)
@@ -107,6 +116,7 @@ def test_two_quick_messages_are_both_answered_in_order(bot, gateway, discord, mo
     assert [("done", "one", "You say: one"), ("done", "two", "You say: two")] == stored()
 
 
+@pytest.mark.parametrize("faster", [1])
 def test_many_messages_at_once_are_answered_in_their_order_and_at_their_pace(bot, gateway, discord, model, stored):
     texts = [f"message {number}" for number in range(7)]
     for id, text in enumerate(texts):
