@@ -18,14 +18,14 @@ def pick(every: int) -> Pick:
 def test_an_operation_may_die_at_each_of_its_boundaries(url: str, operation: str, pick: Pick):
     killed, wrong = sweep(url, operation, "sync", pick)
     assert [] == wrong
-    assert killed > 1
+    assert killed > 0
 
 
 @pytest.mark.parametrize("operation", ASYNC)
 def test_an_awaited_operation_may_die_at_each_of_its_boundaries(url: str, operation: str, pick: Pick):
     killed, wrong = sweep(url, operation, "asyncio", pick)
     assert [] == wrong
-    assert killed > 1
+    assert killed > 0
 
 
 def test_a_death_where_nothing_but_reading_follows_is_one_at_the_next_boundary():
