@@ -79,7 +79,7 @@ async def resolve_async(
     from convo.threads import run_apart
 
     with anyio.move_on_after(deadline_s):
-        return await run_apart(partial(resolve, name, client), is_call=False)
+        return await run_apart(partial(resolve, name, client), "limits")
     raise CallTimedOut(name, deadline_s)
 
 

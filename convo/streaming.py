@@ -246,7 +246,7 @@ class _Threaded:
         from convo.threads import run_apart
 
         self._is_closed = True
-        await run_apart(self._close, is_call=False)
+        await run_apart(self._close, "close")
 
     def _next(self) -> Delta:
         try:

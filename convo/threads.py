@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -22,7 +22,10 @@ from convo.errors import StoreBusy
 Result = TypeVar("Result")
 
 APART = 40
-"""How many clients that cannot be awaited are waited for at once, in one event loop: as many as anyio's own default."""
+"""How many of a kind of work are waited for apart at once, in one event loop: as many as anyio's own default."""
+
+Kind = Literal["call", "limits", "close"]
+"""What a client is asked for: an answer, a model's limits, or to hang up, which waits for nobody."""
 
 IDLE_S = 10.0
 """How long a thread waits for the next such client."""
@@ -87,17 +90,18 @@ def context_for_thread() -> contextvars.Context:
     return context
 
 
-async def run_apart(work: Callable[[], Result], *, is_call: bool = True) -> Result:
+async def run_apart(work: Callable[[], Result], kind: Kind = "call") -> Result:
     """Run `work` in a thread beside the stores'; whoever is cancelled leaves it to itself.
 
     It is for what may take for ever. A thread cannot be stopped, but neither the next ones nor the end of the process
-    wait for one that was left. Of calls of models at most APART run at once in one event loop.
+    wait for one that was left. Of a kind at most APART run at once in one event loop. A crowd that comes at once so
+    begins one by one, and does not keep the loop for as long as all its beginnings take together.
     """
     try:
         apart = _APART.get()
     except LookupError:
         _APART.set(apart := _Apart())
-    async with apart.limiter if is_call else contextlib.nullcontext():
+    async with apart.limiters.get(kind, contextlib.nullcontext()):
         job = _Job(work)
         apart.add(job)
         await job.ended.wait()
@@ -112,7 +116,7 @@ class _Apart:
     """
 
     def __init__(self) -> None:
-        self.limiter = anyio.CapacityLimiter(APART)
+        self.limiters = {kind: anyio.CapacityLimiter(APART) for kind in ("call", "limits")}
         self._jobs: deque[_Job[Any]] = deque()
         self._changed = threading.Condition(threading.Lock())
         self._idle = 0

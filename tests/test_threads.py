@@ -232,3 +232,20 @@ def test_work_may_have_an_event_loop_of_its_own(backend: str, run: Callable[...,
         return 5
 
     assert 5 == anyio.run(run, partial(anyio.run, inner), backend=backend)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("call", APART), ("limits", APART), ("close", APART + 20)])
+def test_a_crowd_begins_some_at_a_time_but_for_those_who_hang_up(backend: str, kind: str, most: int):
+    works = [Slow() for _ in range(APART + 20)]
+
+    async def begun() -> int:
+        async with anyio.create_task_group() as group:
+            for each in works:
+                group.start_soon(run_apart, each, kind)
+            while (count := sum(each.begun.is_set() for each in works)) < most:  # noqa: ASYNC110 - threads count
+                await anyio.sleep(0.001)
+            for each in works:
+                each.go.set()
+        return count
+
+    assert most == anyio.run(begun, backend=backend)
