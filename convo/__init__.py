@@ -65,18 +65,18 @@ if TYPE_CHECKING:
     from convo.store.conversations import NewConversation as NewConversation
     from convo.store.repository import ConversationRepository as ConversationRepository
     from convo.stores import Store as Store
-    from convo.types import Candidate as Candidate
-    from convo.types import ConversationRecord as ConversationRecord
-    from convo.types import Event as Event
-    from convo.types import Example as Example
-    from convo.types import Filter as Filter
-    from convo.types import Fit as Fit
-    from convo.types import Message as Message
-    from convo.types import Model as Model
-    from convo.types import Parameters as Parameters
-    from convo.types import PromptRecord as PromptRecord
-    from convo.types import Turn as Turn
-    from convo.types import Usage as Usage
+    from convo.values import Candidate as Candidate
+    from convo.values import ConversationRecord as ConversationRecord
+    from convo.values import Event as Event
+    from convo.values import Example as Example
+    from convo.values import Filter as Filter
+    from convo.values import Fit as Fit
+    from convo.values import Message as Message
+    from convo.values import Model as Model
+    from convo.values import Parameters as Parameters
+    from convo.values import PromptRecord as PromptRecord
+    from convo.values import Turn as Turn
+    from convo.values import Usage as Usage
 
 _HOMES = {
     "convo.aio": (
@@ -143,7 +143,7 @@ _HOMES = {
     "convo.store.conversations": ("NewConversation",),
     "convo.store.repository": ("ConversationRepository",),
     "convo.stores": ("Store",),
-    "convo.types": (
+    "convo.values": (
         "Candidate",
         "ConversationRecord",
         "Event",

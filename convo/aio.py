@@ -32,7 +32,7 @@ from convo.prepare import KEEP, Keep
 from convo.store.database import Database
 from convo.stores import Store, creation, finding_or_creation
 from convo.threads import Threads
-from convo.types import ConversationRecord, Event, Example, Fit, Message, Turn
+from convo.values import ConversationRecord, Event, Example, Fit, Message, Turn
 from convo.view import Opened, View
 
 Result = TypeVar("Result")

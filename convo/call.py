@@ -16,7 +16,7 @@ from convo.clients.base import AnyClient, AsyncChatClient, ChatClient, ChatReply
 from convo.errors import BadModelResponse, CallTimedOut, InvalidText, ModelError, ModelNotFound
 from convo.text import repair_text
 from convo.tokens import estimate
-from convo.types import BROKEN_OFF, Candidate, Filter, Usage
+from convo.values import BROKEN_OFF, Candidate, Filter, Usage
 
 DEADLINE_S = 120.0
 """How long a model may take, over all attempts, when nobody says otherwise."""

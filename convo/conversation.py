@@ -17,7 +17,7 @@ from convo.facts import ConversationFacts, Reply
 from convo.options import ParameterOptions
 from convo.prepare import KEEP, Keep
 from convo.steps import outcome, pieces
-from convo.types import ConversationRecord, Event, Example, Fit, Message, Turn
+from convo.values import ConversationRecord, Event, Example, Fit, Message, Turn
 from convo.view import Opened, View
 
 

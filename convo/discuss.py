@@ -14,7 +14,7 @@ from convo.options import ExamplesOptions, MessageOptions, MessagesOptions
 from convo.prompt import Budget, fit
 from convo.text import clean_text
 from convo.tokens import estimate
-from convo.types import Candidate, Example, Filter, Fit, Message, Parameters
+from convo.values import Candidate, Example, Filter, Fit, Message, Parameters
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from convo.steps import Await, Call, Close, Left, Listen, Next, Pause, Show, Ste
 from convo.store.turns import Answer
 from convo.streaming import END, Draft
 from convo.turn import LEASE_MARGIN_S, Ask, Begun, Question
-from convo.types import BROKEN_OFF, CANCELLED, STREAM_CUT, Candidate, ConversationRecord, Parameters, Turn
+from convo.values import BROKEN_OFF, CANCELLED, STREAM_CUT, Candidate, ConversationRecord, Parameters, Turn
 from convo.view import View
 
 Talk = TypeVar("Talk", bound=ConversationFacts)

@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 from convo.store.turns import Answer, Stored
 from convo.turn import Begun
-from convo.types import BROKEN_OFF, MODEL, Candidate, ConversationRecord, Fit, Parameters, PromptRecord, Turn, Usage
+from convo.values import BROKEN_OFF, MODEL, Candidate, ConversationRecord, Fit, Parameters, PromptRecord, Turn, Usage
 
 Talk = TypeVar("Talk", bound="ConversationFacts")
 

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from convo.types import Example, Fit, Message, Parameters
+from convo.values import Example, Fit, Message, Parameters
 
 SALT_BYTES = 32
 """Exactly: HMAC pads shorter keys with zeros, so that salts of several lengths could collide."""

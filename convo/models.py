@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from convo.clients.base import AnyClient
 from convo.clients.offline import ELIZA, MODELS, OfflineClient
 from convo.errors import BadModelResponse, CallTimedOut, ModelError, ModelNotFound, RetiredModelWarning
-from convo.types import Model
+from convo.values import Model
 
 RETIRED = "models/chat-bison-001"
 """The documented default of `google.generativeai.chat`; its service was switched off in 2024."""

@@ -14,7 +14,7 @@ from typing import Any, TypedDict, TypeVar
 from convo.errors import AuthorError, InvalidParameter
 from convo.text import clean_message, clean_text
 from convo.tokens import estimate
-from convo.types import MODEL, USER, Example, Message, Parameters
+from convo.values import MODEL, USER, Example, Message, Parameters
 
 MessageOptions = str | Mapping[str, Any] | Message
 MessagesOptions = MessageOptions | Iterable[MessageOptions]

@@ -19,7 +19,7 @@ from convo.store.turns import Answer
 from convo.text import clean_message, clean_text
 from convo.tokens import estimate
 from convo.turn import Question
-from convo.types import MINIMAL, MODEL, STABLE, ConversationRecord, Message
+from convo.values import MINIMAL, MODEL, STABLE, ConversationRecord, Message
 
 MAX_LABEL_BYTES = 1024
 """The longest name, owner, title or request key: they are indexed, and shown on one line."""

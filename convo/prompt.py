@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from convo.errors import PromptTooLong
-from convo.types import MINIMAL, MODEL, STABLE, Example, Fit, Message
+from convo.values import MINIMAL, MODEL, STABLE, Example, Fit, Message
 
 STABLE_SHARE = 0.75
 """How much of the limit a stable cut keeps: consecutive prompts then share their beginning until it is full again."""

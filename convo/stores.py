@@ -23,7 +23,7 @@ from convo.store import forks
 from convo.store.conversations import NewConversation
 from convo.store.database import Database, default_url
 from convo.store.repository import ConversationRepository
-from convo.types import ConversationRecord
+from convo.values import ConversationRecord
 from convo.view import Opened
 
 Conversations = list[Conversation]

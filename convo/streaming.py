@@ -23,7 +23,7 @@ from convo.clients.base import (
 from convo.errors import BadModelResponse, CallTimedOut, ReplyBlocked, StreamCut
 from convo.text import MAX_TEXT_BYTES, repair_text
 from convo.tokens import estimate
-from convo.types import Candidate, Filter, Usage
+from convo.values import Candidate, Filter, Usage
 
 END = Delta()
 """What Next is sent after the last piece: this object, and none that is equal to it."""

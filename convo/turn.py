@@ -34,7 +34,7 @@ from convo.store.ledger import new_salt
 from convo.store.repository import ConversationRepository
 from convo.store.rows import LatestTurn
 from convo.store.turns import Answer, Attempt, Stored
-from convo.types import DONE, USER, Candidate, ConversationRecord, Fit, Message, Model, Parameters, PromptRecord, Turn
+from convo.values import DONE, USER, Candidate, ConversationRecord, Fit, Message, Model, Parameters, PromptRecord, Turn
 
 LEASE_MARGIN_S = 10.0
 """How much longer than the call's deadline an attempt is taken to be alive."""

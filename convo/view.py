@@ -19,7 +19,7 @@ from convo.steps import Resolve, Steps, Work
 from convo.store.database import Database
 from convo.store.repository import ConversationRepository
 from convo.turn import Ask, ModelChanged, Question
-from convo.types import ConversationRecord, Event, Example, Fit, Message, Parameters, Turn
+from convo.values import ConversationRecord, Event, Example, Fit, Message, Parameters, Turn
 
 Result = TypeVar("Result")
 

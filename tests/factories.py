@@ -11,7 +11,7 @@ from factory.alchemy import SQLAlchemyModelFactory
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 from convo.store.tables import ConversationRow, EventRow, ExampleRow, MessageRow, TurnRow
-from convo.types import DONE, FAILED, IN_FLIGHT, MODEL, USER
+from convo.values import DONE, FAILED, IN_FLIGHT, MODEL, USER
 
 SESSION = scoped_session(sessionmaker(expire_on_commit=False))
 """The session of all factories; a test binds it to its engine: SESSION.configure(bind=engine)."""

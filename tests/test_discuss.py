@@ -11,7 +11,7 @@ import convo
 from convo import Candidate, ChatReply, ChatResponse, Example, Filter, Fit, Message, Model, Parameters
 from convo.options import AUTHORS
 from convo.testing import ScriptedClient
-from convo.types import USER
+from convo.values import USER
 
 
 def chat(*answers: Any, model: Model | None = None, **arguments: Any) -> tuple[ChatResponse, ScriptedClient]:

@@ -22,7 +22,7 @@ from convo import journal
 from convo.clients.base import ChatRequest
 from convo.store.rows import CONVERSATIONS, EVENTS, EXAMPLES, MESSAGES, TURNS
 from convo.testing import ScriptedClient
-from convo.types import Example, Fit, Message, Parameters
+from convo.values import Example, Fit, Message, Parameters
 
 SALT = bytes(range(32))
 

@@ -12,7 +12,7 @@ import convo
 from convo import ChatRequest, Example, Message, Parameters, Usage
 from convo.call import call
 from convo.clients.offline import OfflineClient
-from convo.types import MODEL, USER
+from convo.values import MODEL, USER
 
 ECHO, ELIZA = "offline/echo", "offline/eliza"
 COUNTS = st.integers(1, 8)

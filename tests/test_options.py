@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from convo import options
 from convo.errors import AuthorError, InvalidText
-from convo.types import Example, Message
+from convo.values import Example, Message
 
 
 def said(made: list[Message]) -> list[tuple[str, str | None]]:

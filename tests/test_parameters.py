@@ -12,7 +12,7 @@ import pytest
 
 from convo import options
 from convo.errors import InvalidParameter
-from convo.types import Parameters
+from convo.values import Parameters
 
 
 def failure(call: Callable[[], object], kind: type[Exception]) -> str:

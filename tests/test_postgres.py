@@ -19,7 +19,7 @@ import convo
 from convo.errors import StoreBusy, StoreReadOnly, StoreUnavailable
 from convo.store.database import Database, open_engine
 from convo.store.repository import ConversationRepository
-from convo.types import ConversationRecord
+from convo.values import ConversationRecord
 from tests.conftest import upgrade
 
 SETTINGS = {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from convo.errors import PromptTooLong
 from convo.prompt import STABLE_SHARE, Budget, fit
-from convo.types import MINIMAL, MODEL, STABLE, USER, Example, Fit, Message
+from convo.values import MINIMAL, MODEL, STABLE, USER, Example, Fit, Message
 
 
 @dataclass(frozen=True)

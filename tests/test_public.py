@@ -127,7 +127,9 @@ def test_whether_to_try_again_is_told_by_every_error():
 # ---- importing
 
 
-@pytest.mark.parametrize("module", ["convo", "convo.testing", "convo.errors, convo.types, convo.prompt, convo.options"])
+@pytest.mark.parametrize(
+    "module", ["convo", "convo.testing", "convo.errors, convo.values, convo.prompt, convo.options"]
+)
 def test_importing_loads_nothing_heavy(module: str):
     assert "[]" == python(f"import sys, {module}\nprint([name for name in {HEAVY} if name in sys.modules])")
 

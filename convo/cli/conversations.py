@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from convo.conversation import Conversation
     from convo.stores import Store
-    from convo.types import Turn
+    from convo.values import Turn
 
 Reference = Annotated[
     str, typer.Argument(metavar="ID", help="An id, the beginning of one (4 digits or more), or a name.")

@@ -13,7 +13,7 @@ from convo.cli.chat import is_unanswered, show_answer, show_reply
 from convo.cli.output import cut, note, say
 from convo.errors import ConvoError, TurnUnfinished
 from convo.text import inert
-from convo.types import USER
+from convo.values import USER
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession

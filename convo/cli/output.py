@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from convo.text import inert
 
 if TYPE_CHECKING:
-    from convo.types import Fit, PromptRecord
+    from convo.values import Fit, PromptRecord
 
 _SECRET = ("salt", "context_salt", "input_salt", "output_salt")
 

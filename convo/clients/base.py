@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from convo.types import Candidate, Example, Filter, Message, Model, Parameters, Usage
+from convo.values import Candidate, Example, Filter, Message, Model, Parameters, Usage
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from convo.clients.base import ChatReply, ChatRequest, Delta
 from convo.errors import ModelNotFound
 from convo.tokens import estimate
-from convo.types import Candidate, Example, Message, Model, Usage
+from convo.values import Candidate, Example, Message, Model, Usage
 
 ELIZA = Model(
     name="offline/eliza",

@@ -21,7 +21,7 @@ from convo.store.ledger import Ledger, Trace, new_salt, utc_now
 from convo.store.rows import CONVERSATIONS, EXAMPLES, MESSAGES, TURNS
 from convo.text import clean_text
 from convo.tokens import ESTIMATE_VERSION
-from convo.types import DONE, MINIMAL, MODEL, USER, ConversationRecord, Example, Message, Parameters
+from convo.values import DONE, MINIMAL, MODEL, USER, ConversationRecord, Example, Message, Parameters
 
 MIN_PREFIX = 4
 """The shortest id prefix that is looked up, in hexadecimal digits."""

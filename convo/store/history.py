@@ -15,7 +15,7 @@ from convo.store import rows
 from convo.store.columns import database_now_ms
 from convo.store.ledger import BATCH, Ledger
 from convo.store.rows import MESSAGES, TURNS, LatestTurn
-from convo.types import USER, ConversationRecord, Message, Turn
+from convo.values import USER, ConversationRecord, Message, Turn
 
 FIRST_PAGE = 32
 """How many turns of a window are read at once when nothing tells how long it was the last time."""

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from convo import journal
 from convo.store import rows
 from convo.store.rows import CONVERSATIONS, EVENTS
-from convo.types import ConversationRecord, Event
+from convo.values import ConversationRecord, Event
 
 BATCH = 1000
 """How many rows go to the database at once when many are stored."""

@@ -10,7 +10,7 @@ from sqlalchemy import Row, Table
 
 from convo.errors import StoredDataError
 from convo.store.tables import ConversationRow, EventRow, ExampleRow, MessageRow, TurnRow
-from convo.types import (
+from convo.values import (
     DONE,
     FAILED,
     USER,

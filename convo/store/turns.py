@@ -17,7 +17,7 @@ from convo.store.conversations import commitment, message_columns
 from convo.store.history import History, in_order
 from convo.store.ledger import new_salt, utc_now
 from convo.store.rows import MESSAGES, TURNS
-from convo.types import (
+from convo.values import (
     BROKEN_OFF,
     DONE,
     FAILED,

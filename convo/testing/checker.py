@@ -21,7 +21,7 @@ from convo.store.rows import CONVERSATIONS, EVENTS, EXAMPLES, MESSAGES, TURNS
 from convo.stores import Store
 from convo.testing.history import expected_reply
 from convo.testing.replay import Replay, ToldCandidate, ToldTurn
-from convo.types import BROKEN_OFF, DONE, MODEL, USER, ConversationRecord, Event, Example, Message
+from convo.values import BROKEN_OFF, DONE, MODEL, USER, ConversationRecord, Event, Example, Message
 
 
 class Acknowledged(NamedTuple):

@@ -25,7 +25,7 @@ from typing import Any, Self, TypeVar, cast
 from sqlalchemy import Connection, Engine, event
 
 from convo.clients.base import AnyClient, ChatReply, ChatRequest, Delta
-from convo.types import Model
+from convo.values import Model
 
 Client = TypeVar("Client", bound=AnyClient)
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
-from convo.types import Candidate, Example, Message, Model, Usage
+from convo.values import Candidate, Example, Message, Model, Usage
 
 PIECES = 4
 """In how many pieces each answer is streamed."""

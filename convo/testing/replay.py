@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from convo.types import BROKEN_OFF, DONE, FAILED, IN_FLIGHT, Event
+from convo.values import BROKEN_OFF, DONE, FAILED, IN_FLIGHT, Event
 
 Body = dict[str, Any]
 

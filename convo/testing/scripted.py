@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from convo.clients.base import ChatReply, ChatRequest, Delta
 from convo.clients.offline import streamed
 from convo.errors import StreamCut
-from convo.types import Candidate, Model
+from convo.values import Candidate, Model
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 import convo
 from convo.testing import Acknowledged, HistoryClient, expected_reply, violations
 from convo.testing.replay import Replay
-from convo.types import Event
+from convo.values import Event
 from tests.faults.cutting import CutClient
 
 REFERENCES_OFF = ("PRAGMA foreign_keys = OFF", "PRAGMA ignore_check_constraints = ON")
