@@ -248,7 +248,8 @@ async def test_threads_that_hang_stop_nobody_else(store: convo.AsyncStore, slow:
             group.start_soon(send, each)
     assert [convo.CallTimedOut] * 60 == errors
     store.client = SyncOnly(ScriptedClient("better"))
-    assert "better" == (await talks[0].resume()).text
+    # On a busy machine the deadline may have passed before a turn was begun.
+    assert "better" == (await talks[0].send("b", on_unfinished="discard")).text
 
 
 HANGING = """

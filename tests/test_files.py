@@ -248,6 +248,9 @@ import os, sys
 from pathlib import Path
 import convo
 import tests.test_files as here
+from convo.testing import ScriptedClient
+with convo.Store("sqlite://", client=ScriptedClient("answer")) as store:
+    store.create(name="a").send("loads every module: nobody may not be able to read them")
 if os.geteuid() == 0:
     os.setgroups([])
     os.setegid(here.NOBODY)
@@ -259,7 +262,6 @@ USE = AS_NOBODY + "here.use(Path(sys.argv[1])); print(here.modes(Path(sys.argv[1
 SEND = (
     AS_NOBODY
     + """
-from convo.testing import ScriptedClient
 with convo.Store("sqlite:///" + sys.argv[1], client=ScriptedClient("answer")) as store:
     print(store.get("a").send("more").text)
 """
