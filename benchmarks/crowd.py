@@ -168,10 +168,10 @@ async def measure(target: str | Engine, crowd: Crowd) -> Result:
     clock, result = Clock(), Result()
     client = Model(clock, crowd.delay_s)
     async with convo.AsyncStore(target, client=client) as store:
+        talks = await created(store, crowd.conversations)
         if crowd.is_frozen:
             gc.collect()
             gc.freeze()
-        talks = await created(store, crowd.conversations)
         clock.watch(store.engine)
         store.database.write = clock.timed("store", store.database.write)  # type: ignore[method-assign]  # to time it
         gate = anyio.Event()

@@ -44,6 +44,8 @@ Unfinished = Literal["raise", "resume", "discard"]
 Conflict = Literal["raise", "wait"]
 """What send() does about a turn that is being answered."""
 
+UNFINISHED, CONFLICT = get_args(Unfinished), get_args(Conflict)
+
 WAIT_S = DEADLINE_S + LEASE_MARGIN_S
 """How long send() waits for a turn that is being answered: as long as its lease, when nobody says otherwise."""
 
@@ -92,8 +94,8 @@ class Manner:
             InvalidParameter, TypeError: it cannot be had.
         """
         manner = cls(overrides=options.parameters(parameters), **wanted)
-        prepare.check_choice("on_unfinished", manner.on_unfinished, get_args(Unfinished))
-        prepare.check_choice("on_conflict", manner.on_conflict, get_args(Conflict))
+        prepare.check_choice("on_unfinished", manner.on_unfinished, UNFINISHED)
+        prepare.check_choice("on_conflict", manner.on_conflict, CONFLICT)
         prepare.check_deadline(manner.deadline_s)
         prepare.check_wait(manner.wait_s)
         return manner

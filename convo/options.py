@@ -83,6 +83,8 @@ def parameters(given: Mapping[str, Any], base: Parameters = Parameters()) -> Par
         InvalidParameter: temperature below 0, top_p outside [0, 1], top_k or max_output_tokens below 1,
             candidate_count outside [1, 8].
     """
+    if not given:
+        return base
     unknown = set(given) - _PARAMETERS
     if unknown:
         msg = f"unknown parameter {min(unknown)!r}: there are {', '.join(sorted(_PARAMETERS))}"

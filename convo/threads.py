@@ -120,22 +120,41 @@ class _Apart:
         self._jobs: deque[_Job[Any]] = deque()
         self._changed = threading.Condition(threading.Lock())
         self._idle = 0
+        self._is_one_coming = False
 
     def add(self, job: _Job[Any]) -> None:
         """Have `job` done: by a thread that is idle, else by a new one."""
         with self._changed:
             self._jobs.append(job)
-            if len(self._jobs) <= self._idle:
-                self._changed.notify()
-                return
+            is_one_wanted = self._is_one_wanted()
+        if is_one_wanted:
+            self._start()
+
+    def _is_one_wanted(self) -> bool:
+        """Return whether a thread is to be started for the jobs that wait; nobody else starts one until it runs.
+
+        It has the next one started before it begins with its job: so a crowd that comes at once has the loop start one
+        thread, and a job that hangs keeps nobody waiting.
+        """
+        if len(self._jobs) <= self._idle:
+            self._changed.notify(len(self._jobs))
+            return False
+        is_one_wanted, self._is_one_coming = not self._is_one_coming, True
+        return is_one_wanted
+
+    def _start(self) -> None:
         try:
             threading.Thread(target=self._serve, name="convo client", daemon=True).start()
-        except RuntimeError:  # there can be no more threads: the caller hears it, and nobody does the job later
+        except RuntimeError as error:  # there can be no more threads: the callers hear it, and nobody does it later
             with self._changed:
-                self._jobs.remove(job)
-            raise
+                self._is_one_coming = False
+                unserved = [self._jobs.popleft() for _ in range(len(self._jobs))]
+            for each in unserved:
+                each.fail(error)
 
     def _serve(self) -> None:
+        with self._changed:
+            self._is_one_coming = False
         while (job := self._next()) is not None:
             job.run()
             del job  # or what it returned would be kept while we wait
@@ -148,7 +167,11 @@ class _Apart:
                 self._idle -= 1
                 if not is_wanted and not self._jobs:
                     return None
-            return self._jobs.popleft()
+            job = self._jobs.popleft()
+            is_one_wanted = self._is_one_wanted()
+        if is_one_wanted:
+            self._start()
+        return job
 
 
 class _Job(Generic[Result]):
@@ -169,6 +192,12 @@ class _Job(Generic[Result]):
         except BaseException as error:  # noqa: BLE001 - it is raised where it is awaited
             self.outcome.set_exception(error)
         _wake(self._token, self.ended.set)
+
+    def fail(self, error: Exception) -> None:
+        """Let whoever waits hear that nobody does the work."""
+        if self.outcome.set_running_or_notify_cancel():
+            self.outcome.set_exception(error)
+            _wake(self._token, self.ended.set)
 
 
 def _wake(token: anyio.lowlevel.EventLoopToken, call: Callable[[], object]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
@@ -15,6 +16,8 @@ import anyio.lowlevel
 import pytest
 
 import convo
+from convo.performer import ENTERING, Performer
+from convo.steps import Steps
 from convo.threads import APART, Threads, run_apart
 
 WHO = contextvars.ContextVar("who", default="nobody")
@@ -249,3 +252,84 @@ def test_a_crowd_begins_some_at_a_time_but_for_those_who_hang_up(backend: str, k
         return count
 
     assert most == anyio.run(begun, backend=backend)
+
+
+# ---- a crowd that comes at once
+
+
+def test_an_event_loop_starts_one_thread_for_a_crowd_and_that_one_the_next(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+):
+    starters: list[int] = []
+    start, has_come, together = threading.Thread.start, threading.Event(), threading.Barrier(APART)
+
+    def slowly(thread: threading.Thread) -> None:
+        if not thread.name.startswith("convo client"):
+            start(thread)
+            return
+        starters.append(threading.get_ident())
+        start(threading.Thread(target=lambda: has_come.wait() and start(thread)))
+
+    monkeypatch.setattr(threading.Thread, "start", slowly)
+
+    async def crowd() -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(APART):
+                group.start_soon(run_apart, together.wait)
+            await anyio.wait_all_tasks_blocked()
+            has_come.set()
+
+    anyio.run(crowd, backend=backend)
+    assert (1, APART) == (starters.count(threading.get_ident()), len(starters))
+
+
+def test_all_who_wait_hear_that_there_can_be_no_more_threads(backend: str, monkeypatch: pytest.MonkeyPatch):
+    start, started, errors = threading.Thread.start, [], []
+    slow = Slow()
+
+    def once(thread: threading.Thread) -> None:
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", once)
+
+    async def one() -> None:
+        try:
+            await run_apart(slow)
+        except RuntimeError as error:
+            errors.append(str(error))
+            if len(errors) == 2:
+                slow.go.set()
+
+    async def crowd() -> None:
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(one)
+
+    anyio.run(crowd, backend=backend)
+    assert ["can't start new thread"] * 2 == errors
+
+
+def test_so_many_turns_begin_in_one_pass_of_the_loop_and_no_more():
+    passes: Counter[int] = Counter()
+    now = 0
+
+    def steps() -> Steps[None]:
+        passes[now] += 1
+        return
+        yield  # a generator
+
+    async def crowd() -> None:
+        nonlocal now
+        performer = Performer()
+        async with anyio.create_task_group() as group:
+            for _ in range(2 * ENTERING):
+                group.start_soon(performer.outcome, steps())
+            while passes.total() < 2 * ENTERING:
+                now += 1
+                await anyio.lowlevel.checkpoint()
+
+    anyio.run(crowd)
+    assert ENTERING == max(passes.values())
