@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from convo.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from convo import types as types
     from convo.aio import AsyncConversation as AsyncConversation
     from convo.aio import AsyncStore as AsyncStore
     from convo.clients.base import AsyncChatClient as AsyncChatClient
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from convo.conversation import Conversation as Conversation
     from convo.discuss import ChatResponse as ChatResponse
     from convo.discuss import chat as chat
+    from convo.discuss import chat_async as chat_async
+    from convo.discuss import count_message_tokens as count_message_tokens
     from convo.errors import AmbiguousId as AmbiguousId
     from convo.errors import AuthorError as AuthorError
     from convo.errors import BadModelResponse as BadModelResponse
@@ -62,16 +65,22 @@ if TYPE_CHECKING:
     from convo.facts import Reply as Reply
     from convo.models import get_model as get_model
     from convo.models import list_models as list_models
+    from convo.retry import RequestOptions as RequestOptions
+    from convo.retry import Retry as Retry
     from convo.store.conversations import NewConversation as NewConversation
     from convo.store.repository import ConversationRepository as ConversationRepository
     from convo.stores import Store as Store
+    from convo.values import BlockedReason as BlockedReason
     from convo.values import Candidate as Candidate
+    from convo.values import CitationMetadata as CitationMetadata
+    from convo.values import CitationSource as CitationSource
     from convo.values import ConversationRecord as ConversationRecord
     from convo.values import Event as Event
     from convo.values import Example as Example
     from convo.values import Filter as Filter
     from convo.values import Fit as Fit
     from convo.values import Message as Message
+    from convo.values import MessagePrompt as MessagePrompt
     from convo.values import Model as Model
     from convo.values import Parameters as Parameters
     from convo.values import PromptRecord as PromptRecord
@@ -86,6 +95,8 @@ _HOMES = {
     "convo.discuss": (
         "ChatResponse",
         "chat",
+        "chat_async",
+        "count_message_tokens",
     ),
     "convo.clients.base": (
         "AsyncChatClient",
@@ -140,17 +151,25 @@ _HOMES = {
         "get_model",
         "list_models",
     ),
+    "convo.retry": (
+        "RequestOptions",
+        "Retry",
+    ),
     "convo.store.conversations": ("NewConversation",),
     "convo.store.repository": ("ConversationRepository",),
     "convo.stores": ("Store",),
     "convo.values": (
+        "BlockedReason",
         "Candidate",
+        "CitationMetadata",
+        "CitationSource",
         "ConversationRecord",
         "Event",
         "Example",
         "Filter",
         "Fit",
         "Message",
+        "MessagePrompt",
         "Model",
         "Parameters",
         "PromptRecord",
@@ -160,11 +179,13 @@ _HOMES = {
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = sorted(["__version__", *_HOME_OF])  # noqa: PLE0605 - one list, from the table above
+__all__ = sorted(["__version__", "types", *_HOME_OF])  # noqa: PLE0605 - one list, from the table above
 
 
 def __getattr__(name: str) -> object:
     """Load a public name from its module (PEP 562)."""
+    if name == "types":
+        return importlib.import_module("convo.types")
     if name not in _HOME_OF:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

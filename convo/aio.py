@@ -21,18 +21,19 @@ from sqlalchemy.pool import NullPool, QueuePool, SingletonThreadPool
 
 from convo import prepare
 from convo.call import DEADLINE_S
-from convo.clients.base import AnyClient, AsyncChatClient, ChatClient, Delta
+from convo.clients.base import AnyClient, Delta, check_awaited
+from convo.discuss import ChatResponse
 from convo.errors import InvalidInput, StoreUnavailable
 from convo.exchange import WAIT_S, Conflict, Exchange, Manner, Unfinished
 from convo.facts import ConversationFacts, Reply
 from convo.line import Line
-from convo.options import CreateOptions, ParameterOptions
 from convo.performer import Performer
 from convo.prepare import KEEP, Keep
+from convo.shapes import CreateOptions, ParameterOptions, SettingOptions
 from convo.store.database import Database
-from convo.stores import Store, creation, finding_or_creation
+from convo.stores import Store, creation, creation_from, finding_or_creation
 from convo.threads import Threads
-from convo.values import ConversationRecord, Event, Example, Fit, Message, Turn
+from convo.values import ConversationRecord, Event, Example, Fit, Message, MessagePrompt, Turn
 from convo.view import Opened, View
 
 Result = TypeVar("Result")
@@ -79,6 +80,10 @@ class AsyncConversation(ConversationFacts):
     async def events(self) -> list[Event]:
         """Return the journal, oldest first."""
         return await self._performer.run(self._view.events)
+
+    async def as_prompt(self, text: str | None = None) -> MessagePrompt:
+        """Return context, examples and all messages, and after them `text`, as the prompt that chat() takes."""
+        return await self._performer.run(partial(self._view.as_prompt, text))
 
     async def preview(self, text: str, *, model: str | None = None) -> Fit:
         """Return what would be sent for `text`, without calling a model or storing anything."""
@@ -202,9 +207,7 @@ class AsyncStore:
         As many transactions run at once as the engine's pool has connections. A given `client` is awaited when it is
         an AsyncChatClient, else it is called in a thread: at most 40 at once in one event loop.
         """
-        if client is not None and not isinstance(client, ChatClient | AsyncChatClient):
-            msg = f"a {type(client).__name__} has no get_model() with chat() or chat_async()"
-            raise TypeError(msg)
+        check_awaited(client)
         self._target = target
         self.client = client
         self._store: Store | None = None
@@ -263,6 +266,18 @@ class AsyncStore:
         """Store a new conversation; CreateOptions has the settings, none of which is needed."""
         await self._open()
         return self._shown(await self._performer.outcome(creation(self, name, owner, settings)))
+
+    async def create_from(
+        self,
+        response: ChatResponse,
+        *,
+        name: str | None = None,
+        owner: str | None = None,
+        **settings: Unpack[SettingOptions],
+    ) -> AsyncConversation:
+        """Store a chat as a new conversation: its context, examples and messages, and all candidates of its answer."""
+        await self._open()
+        return self._shown(await self._performer.outcome(creation_from(self, response, name, owner, settings)))
 
     async def get(self, reference: str, *, owner: str | None = None) -> AsyncConversation:
         """Return the owner's conversation of that id or name, or that unique beginning of an id, 4 digits or more."""

@@ -16,7 +16,7 @@ from convo.clients.base import AnyClient, AsyncChatClient, ChatClient, ChatReply
 from convo.errors import BadModelResponse, CallTimedOut, InvalidText, ModelError, ModelNotFound
 from convo.text import repair_text
 from convo.tokens import estimate
-from convo.values import BROKEN_OFF, Candidate, Filter, Usage
+from convo.values import BROKEN_OFF, BlockedReason, Candidate, CitationMetadata, Filter, Usage
 
 DEADLINE_S = 120.0
 """How long a model may take, over all attempts, when nobody says otherwise."""
@@ -99,7 +99,7 @@ def storable(reply: ChatReply, request: ChatRequest) -> ChatReply:
     return replace(
         reply,
         candidates=_usable(reply.candidates, request.parameters.candidate_count or 1),
-        filters=tuple(Filter(_label(each.reason) or "none given", _label(each.message)) for each in reply.filters),
+        filters=tuple(Filter(_reason(each.reason), _label(each.message)) for each in reply.filters),
         served_by=_label(reply.served_by),
         usage=Usage(_count(usage.input_tokens), _count(usage.output_tokens)) if isinstance(usage, Usage) else None,
     )
@@ -110,6 +110,12 @@ def _count(tokens: int | None) -> int | None:
     return tokens if isinstance(tokens, int) and 0 <= tokens < 2**31 else None
 
 
+def _reason(given: object) -> str:
+    """Return why content was withheld: the documented reason where it is one, else the service's word."""
+    word = _label(given) or "none given"
+    return BlockedReason(word) if word in BlockedReason.__members__ else word
+
+
 def _label(given: object) -> str | None:
     """Return a service's word for something, as it may be stored; None for an empty one.
 
@@ -118,6 +124,11 @@ def _label(given: object) -> str | None:
     if isinstance(given, Enum):
         given = given.value if isinstance(given.value, str) else given.name
     return repair_text(str(given)[:MAX_LABEL])[0] if given not in (None, "") else None
+
+
+def _citations(given: object) -> CitationMetadata | None:
+    """Return where an answer may come from; None for what does not tell, as the answer is not lost for it."""
+    return given if isinstance(given, CitationMetadata) else None
 
 
 def ending(finish_reason: object) -> str | None:
@@ -144,5 +155,8 @@ def _usable(candidates: tuple[Candidate, ...], wanted: int) -> tuple[Candidate, 
                 finish_reason=ending(each.finish_reason),
                 repaired=repaired,
                 tokens=estimate(content),
+                citation_metadata=each.citation_metadata
+                if isinstance(each.citation_metadata, CitationMetadata)
+                else None,
             )
     return tuple(unique.values())

@@ -14,10 +14,10 @@ from convo.call import DEADLINE_S
 from convo.clients.base import Delta
 from convo.exchange import WAIT_S, Conflict, Exchange, Manner, Unfinished
 from convo.facts import ConversationFacts, Reply
-from convo.options import ParameterOptions
 from convo.prepare import KEEP, Keep
+from convo.shapes import ParameterOptions
 from convo.steps import outcome, pieces
-from convo.values import ConversationRecord, Event, Example, Fit, Message, Turn
+from convo.values import ConversationRecord, Event, Example, Fit, Message, MessagePrompt, Turn
 from convo.view import Opened, View
 
 
@@ -56,6 +56,17 @@ class Conversation(ConversationFacts):
     def events(self) -> list[Event]:
         """Return the journal, oldest first."""
         return self._view.events()
+
+    def as_prompt(self, text: str | None = None) -> MessagePrompt:
+        """Return context, examples and all messages, and after them `text`, as the prompt that chat() takes.
+
+        Nothing is left out, as chat() does that itself, but turns of which a text was erased.
+
+        Raises:
+            TurnInFlight, TurnUnfinished: there is a `text`, and the message before it has no answer.
+            InvalidText: as send().
+        """
+        return self._view.as_prompt(text)
 
     def preview(self, text: str, *, model: str | None = None) -> Fit:
         """Return what would be sent for `text`, without calling a model or storing anything.

@@ -1,127 +1,370 @@
-"""`chat`, as the reference page of `google.generativeai.chat` documents it: one answer, nothing stored."""
+"""`chat`, as the reference page of `google.generativeai.chat` documents it: one answer, nothing stored.
+
+Named as in the original, since a module named `chat` would hide the function. Like a turn, a chat is written once, as
+steps, which chat() performs where it stands and chat_async() awaits.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from convo import options
-from convo.call import DEADLINE_S, call
-from convo.clients.base import ChatClient, ChatRequest
-from convo.errors import InvalidInput, ReplyBlocked
-from convo.models import RETIRED, resolve
-from convo.options import ExamplesOptions, MessageOptions, MessagesOptions
+from convo import options, prepare
+from convo.call import DEADLINE_S
+from convo.clients.base import AnyClient, ChatClient, ChatReply, ChatRequest, check_awaited, check_waiting
+from convo.errors import CallTimedOut, ModelError, ReplyBlocked
+from convo.models import RETIRED, model_name, resolve
 from convo.prompt import Budget, fit
-from convo.text import clean_text
+from convo.retry import RequestOptions
+from convo.shapes import (
+    AnyModelNameOptions,
+    CreateOptions,
+    ExamplesOptions,
+    MessageOptions,
+    MessagePromptOptions,
+    MessagesOptions,
+    RequestOptionsType,
+    ResponseDict,
+    TokenCount,
+)
+from convo.steps import Call, Pause, Resolve, Steps, outcome
 from convo.tokens import estimate
-from convo.values import Candidate, Example, Filter, Fit, Message, Parameters
+from convo.values import (
+    MODEL,
+    Candidate,
+    Example,
+    Filter,
+    Fit,
+    Message,
+    MessagePrompt,
+    Model,
+    Parameters,
+    Usage,
+)
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True)
 class ChatResponse:
-    """A model's answer to a chat, with everything that it takes to go on."""
+    """A model's answer to a chat, with everything that it takes to go on.
+
+    Its messages, examples, candidates and filters also read as the documented dictionaries: ``candidate["content"]``.
+    """
 
     model: str
+    """As it was asked for."""
     context: str
-    examples: tuple[Example, ...]
-    messages: tuple[Message, ...]
-    """As they were given, each with its author."""
-    candidates: tuple[Candidate, ...]
+    """"" when there is none."""
+    examples: list[Example]
+    """Oldest first."""
+    messages: list[Message | None]
+    """Oldest first, each with its author; the last one is the answer, None when all candidates were blocked."""
+    temperature: float | None
+    """What was asked for, as of the three parameters below: None left it to the model."""
+    candidate_count: int | None
+    candidates: list[Candidate]
     """The unique ones, best first; none when all were blocked."""
-    filters: tuple[Filter, ...]
-    parameters: Parameters
+    filters: list[Filter]
+    """Why candidates were withheld."""
+    top_p: float | None = None
+    top_k: int | None = None
     prompt: Fit
     """What was sent, and how much was left out to fit the model's limit."""
     served_by: str
     """The model that answered."""
-    _client: ChatClient | None = field(default=None, repr=False, compare=False)
+    usage: Usage | None = None
+    """What the service says the answer cost."""
+    _client: AnyClient | None = field(default=None, repr=False, compare=False)
 
     @property
     def last(self) -> str | None:
-        """The text of the first candidate; None when all were blocked."""
-        return self.candidates[0].content if self.candidates else None
+        """The text of the answer that reply() goes on from: candidate 0, until another one is set; None when blocked.
 
-    def reply(self, message: MessageOptions) -> ChatResponse:
-        """Go on with `message`; returns a new response, and leaves this one as it is.
+        Set it to another candidate, or to any other message: the next reply() follows it. Raises what options.message()
+        does, and AuthorError for another author than the model's.
+        """
+        answer = self.messages[-1]
+        return None if answer is None else answer.content
+
+    @last.setter
+    def last(self, answer: MessageOptions) -> None:
+        """Let the next reply() follow `answer`, in the place of the last message."""
+        said: list[Any] = [*self.messages[:-1], options.message(answer)]
+        made = replace(options.messages(said)[-1], side=MODEL)
+        if isinstance(answer, Candidate):
+            made = replace(made, candidate=answer.index, finish_reason=answer.finish_reason)
+        self.messages[-1] = made
+
+    def reply(self, message: MessageOptions, request_options: RequestOptionsType | None = None) -> ChatResponse:
+        """Go on with `message`, under the same settings; returns a new response, and leaves this one as it is.
+
+        Raises:
+            ReplyBlocked: there is no answer to go on from; it is a ValueError, with the reasons.
+            TypeError: the client can only be awaited.
+            InvalidInput, AuthorError, TypeError, ValueError: `message` cannot be used; nothing was sent.
+            ModelError: as chat().
+        """
+        check_waiting(self._client, "reply()", "reply_async()")
+        return outcome(_discuss(self._next(message), self._client, options.request_options(request_options)))
+
+    async def reply_async(
+        self, message: MessageOptions, request_options: RequestOptionsType | None = None
+    ) -> ChatResponse:
+        """Go on as reply() does, and let others run meanwhile."""
+        how = options.request_options(request_options)
+        return await _awaited(_discuss(self._next(message), self._client, how))
+
+    def to_dict(self) -> ResponseDict:
+        """Return what chat() was told, and the candidates, as plain dictionaries and lists that JSON can hold.
+
+        Without its candidates, and with another message, it is what chat() takes to go on.
+        """
+        return ResponseDict(
+            model=self.model,
+            context=self.context,
+            examples=_plain(self.examples),
+            messages=_plain(self.messages),
+            temperature=self.temperature,
+            candidate_count=self.candidate_count,
+            top_p=self.top_p,
+            top_k=self.top_k,
+            candidates=_plain(self.candidates),
+        )
+
+    def as_settings(self) -> CreateOptions:
+        """Return what Store.create() takes to go on from here.
 
         Raises:
             ReplyBlocked: there is no answer to go on from.
         """
-        if not self.candidates:
-            raise ReplyBlocked([each.reason for each in self.filters])
-        chosen = self.candidates[0]
-        answered = Message(chosen.author, chosen.content, tokens=chosen.tokens)
-        return _chat(
-            self.model,
-            self.context,
-            self.examples,
-            [*self.messages, answered, options.message(message)],
-            self.parameters,
-            self._client,
+        *before, asked, answer = options.messages(self._answered())
+        opening = before.pop(0).content if len(before) % 2 else None
+        return CreateOptions(
+            model=self.model,
+            context=self.context,
+            examples=self.examples,
+            opening=opening,
+            messages=[*before, asked, answer],
+            authors=(asked.author, answer.author),
+            temperature=self.temperature,
+            candidate_count=self.candidate_count,
+            top_p=self.top_p,
+            top_k=self.top_k,
         )
+
+    def _next(self, message: MessageOptions) -> Chat:
+        said = options.discussion([*self._answered(), options.message(message)])
+        prompt = MessagePrompt(self.context, tuple(self.examples), tuple(said))
+        given = {name: getattr(self, name) for name in ("temperature", "candidate_count", "top_p", "top_k")}
+        return Chat(self.model, prompt, options.parameters(given))
+
+    def _answered(self) -> list[Message]:
+        """Return the messages, which end with an answer.
+
+        Raises:
+            ReplyBlocked: they do not.
+        """
+        if self.last is None:
+            raise ReplyBlocked([each.reason for each in self.filters])
+        return self.messages  # type: ignore[return-value]  # only the last one may be None
 
 
 def chat(
     *,
-    model: str = RETIRED,
+    model: AnyModelNameOptions | None = RETIRED,
     context: str | None = None,
     examples: ExamplesOptions | None = None,
     messages: MessagesOptions | None = None,
     temperature: float | None = None,
     candidate_count: int | None = None,
     top_p: float | None = None,
-    top_k: int | None = None,
+    top_k: float | None = None,
+    prompt: MessagePromptOptions | None = None,
     client: ChatClient | None = None,
+    request_options: RequestOptionsType | None = None,
 ) -> ChatResponse:
-    """Ask a model to go on with a chat.
+    """Ask a model to go on with a chat; `prompt` is another way to give context, examples and messages.
 
-    The prompt is the context, the examples and the newest messages that fit the model's input_token_limit.
+    What is sent is the context, the newest message, and the examples and newest messages that fit the model's
+    input_token_limit: `response.prompt` tells what was left out. A model that is None is the default one: CONVO_MODEL,
+    else the embedded one. Only unique candidates come back, and one at temperature 0. `request_options` has a timeout,
+    in seconds, and a Retry.
 
     Raises:
         InvalidInput, AuthorError, TypeError, ValueError, KeyError: what was given cannot be used; nothing was sent.
+        PromptTooLong: the context and the newest message alone exceed the limit; nothing was sent.
         ModelNotFound: nobody serves that model.
         ModelError: the model failed.
     """
-    parameters = options.parameters(
-        {"temperature": temperature, "candidate_count": candidate_count, "top_p": top_p, "top_k": top_k}
-    )
-    given = options.examples(examples)
-    told = "" if context is None else clean_text(context, "context")
-    return _chat(model, told, given, options.messages(messages), parameters, client)
+    check_waiting(client, "chat()", "chat_async()")
+    parameters = {"temperature": temperature, "candidate_count": candidate_count, "top_p": top_p, "top_k": top_k}
+    asked = _chat(model, prompt, parameters, context=context, examples=examples, messages=messages)
+    return outcome(_discuss(asked, client, options.request_options(request_options)))
+
+
+async def chat_async(
+    *,
+    model: AnyModelNameOptions | None = RETIRED,
+    context: str | None = None,
+    examples: ExamplesOptions | None = None,
+    messages: MessagesOptions | None = None,
+    temperature: float | None = None,
+    candidate_count: int | None = None,
+    top_p: float | None = None,
+    top_k: float | None = None,
+    prompt: MessagePromptOptions | None = None,
+    client: AnyClient | None = None,
+    request_options: RequestOptionsType | None = None,
+) -> ChatResponse:
+    """Ask a model as chat() does, and let others run meanwhile; a client that cannot be awaited runs in a thread.
+
+    Raises:
+        CallTimedOut: no answer within the timeout.
+    """
+    check_awaited(client)
+    parameters = {"temperature": temperature, "candidate_count": candidate_count, "top_p": top_p, "top_k": top_k}
+    asked = _chat(model, prompt, parameters, context=context, examples=examples, messages=messages)
+    return await _awaited(_discuss(asked, client, options.request_options(request_options)))
+
+
+def count_message_tokens(
+    *,
+    prompt: MessagePromptOptions | None = None,
+    context: str | None = None,
+    examples: ExamplesOptions | None = None,
+    messages: MessagesOptions | None = None,
+    model: AnyModelNameOptions | None = RETIRED,
+    client: AnyClient | None = None,
+    request_options: RequestOptionsType | None = None,
+) -> TokenCount:
+    """Return how many tokens a whole prompt has, before anything is left out: what chat() compares with the limit.
+
+    It is convo's own estimate, with what the model's service adds to each text; nothing is sent, so that of the
+    `request_options` none is needed.
+
+    Raises:
+        InvalidInput, AuthorError, TypeError, ValueError, KeyError, ModelNotFound, ModelError: as chat().
+    """
+    check_awaited(client)
+    options.request_options(request_options)
+    name = prepare.label(model_name(model), "model")
+    told, shown, said = options.prompt(prompt, context=context, examples=examples, messages=messages)
+    given, made = options.examples(shown), options.messages(said)
+    budget = _budget(resolve(name, client).model)
+    tokens = budget.of_context(told, estimate(told)) + sum(map(budget.of_example, given))
+    return TokenCount(token_count=tokens + sum(map(budget.of_message, made)))
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """What is asked of which model, checked."""
+
+    model: str
+    prompt: MessagePrompt
+    parameters: Parameters
+
+    def fitted(self, model: Model) -> Fit:
+        """Return the prompt without what exceeds the model's limit.
+
+        Raises:
+            PromptTooLong: the context and the newest message alone exceed it.
+        """
+        context = self.prompt.context or ""
+        return fit(
+            context or None,
+            self.prompt.examples,
+            self.prompt.messages,
+            context_tokens=estimate(context),
+            budget=_budget(model),
+        )
 
 
 def _chat(
-    model: str,
-    context: str,
-    examples: Sequence[Example],
-    messages: Sequence[Message],
-    parameters: Parameters,
-    client: ChatClient | None,
-) -> ChatResponse:
-    given = options.messages(messages)
-    if not given:
-        raise InvalidInput("there is nothing to answer: give at least one message")
-    service = resolve(model, client)
-    found = service.model
-    prompt = fit(
-        context or None,
-        examples,
-        given,
-        context_tokens=estimate(context),
-        budget=Budget(found.input_token_limit, found.message_overhead, found.user_first),
-    )
-    request = ChatRequest(found.name, prompt.context, prompt.examples, prompt.messages, parameters)
-    reply = call(service.client, request, deadline_s=DEADLINE_S)
-    author = options.AUTHORS[1 - given[-1].side] if len(given) == 1 else given[-2].author
+    model: AnyModelNameOptions | None,
+    prompt: MessagePromptOptions | None,
+    parameters: Mapping[str, Any],
+    *,
+    context: str | None,
+    examples: ExamplesOptions | None,
+    messages: MessagesOptions | None,
+) -> Chat:
+    name = prepare.label(model_name(model), "model")
+    told, shown, said = options.prompt(prompt, context=context, examples=examples, messages=messages)
+    made = MessagePrompt(told, tuple(options.examples(shown)), tuple(options.discussion(said)))
+    return Chat(name, made, options.parameters(parameters))
+
+
+def _budget(model: Model) -> Budget:
+    return Budget(model.input_token_limit, model.message_overhead, model.user_first)
+
+
+def _discuss(asked: Chat, client: AnyClient | None, how: RequestOptions) -> Steps[ChatResponse]:
+    """Find out who answers, leave out what does not fit, and ask; again after a failure, if that is wanted."""
+    deadline_s = DEADLINE_S if how.timeout is None else how.timeout
+    until = time.monotonic() + deadline_s
+    service = yield Resolve(asked.model, client, deadline_s)
+    prompt = asked.fitted(service.model)
+    request = ChatRequest(service.model.name, prompt.context, prompt.examples, prompt.messages, asked.parameters)
+    failures = 0
+    while (left_s := until - time.monotonic()) > 0:
+        try:
+            reply: ChatReply = yield Call(service.client, request, left_s)
+        except ModelError as error:
+            failures += 1
+            pause_s = how.retry.pause_s(failures) if how.retry and error.retryable else None
+            if pause_s is None or time.monotonic() + pause_s >= until:
+                raise
+            yield Pause(pause_s)
+        else:
+            return _response(asked, prompt, reply, client, request.model)
+    raise CallTimedOut(request.model, deadline_s)
+
+
+def _response(asked: Chat, prompt: Fit, reply: ChatReply, client: AnyClient | None, model: str) -> ChatResponse:
+    said = asked.prompt.messages
+    author = said[-2].author if len(said) > 1 else options.AUTHORS[MODEL]
+    candidates = [replace(each, author=author) for each in reply.candidates]
+    parameters = asked.parameters
     return ChatResponse(
-        model=model,
-        context=context,
-        examples=tuple(examples),
-        messages=tuple(given),
-        candidates=tuple(replace(each, author=author) for each in reply.candidates),
-        filters=reply.filters,
-        parameters=parameters,
+        model=asked.model,
+        context=asked.prompt.context or "",
+        examples=list(asked.prompt.examples),
+        messages=[*said, _said(candidates[0]) if candidates else None],
+        temperature=parameters.temperature,
+        candidate_count=parameters.candidate_count,
+        candidates=candidates,
+        filters=list(reply.filters),
+        top_p=parameters.top_p,
+        top_k=parameters.top_k,
         prompt=prompt,
-        served_by=reply.served_by or found.name,
+        served_by=reply.served_by or model,
+        usage=reply.usage,
         _client=client,
     )
+
+
+def _said(candidate: Candidate) -> Message:
+    return Message(
+        candidate.author,
+        candidate.content,
+        side=MODEL,
+        tokens=candidate.tokens,
+        candidate=candidate.index,
+        finish_reason=candidate.finish_reason,
+        repaired=candidate.repaired,
+        citation_metadata=candidate.citation_metadata,
+    )
+
+
+async def _awaited(steps: Steps[ChatResponse]) -> ChatResponse:
+    from convo.performer import Performer  # which needs an event loop's library
+
+    return await Performer().outcome(steps)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a value, or a part of one
+    """Return documented values as the dictionaries that they read as."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list) else value

@@ -12,7 +12,7 @@ Callers act on the type; the text names the thing and the remedy, and never hold
     │   ├── ConversationNotFound         no such id or name, or another owner's
     │   ├── TurnNotFound
     │   ├── CandidateNotFound
-    │   └── ModelNotFound
+    │   └── ModelNotFound (ValueError)   nobody here serves a model of that name
     ├── AmbiguousId                      an id prefix with several matches; .matches
     ├── NameTaken                        the owner has a conversation of that name
     ├── TurnError                        .conversation .turn .request_key .retryable
@@ -24,7 +24,7 @@ Callers act on the type; the text names the thing and the remedy, and never hold
     │   ├── LeaseLost                    the turn was taken over while the model answered
     │   └── ChoiceClosed                 the choice of an earlier turn stands
     ├── ModelError                       a model was called, or had been resolved to be called; .retryable
-    │   ├── ReplyBlocked                 no candidate came back; .reasons
+    │   ├── ReplyBlocked (ValueError)    no candidate came back; .reasons
     │   ├── BadModelResponse             what came back is not an answer
     │   ├── StreamCut                    an answer broke off; what came is kept, beside the turn that is left open
     │   └── CallTimedOut                 no answer before the deadline
@@ -119,7 +119,7 @@ class CandidateNotFound(NotFound):
         self.candidate = candidate
 
 
-class ModelNotFound(NotFound):
+class ModelNotFound(NotFound, ValueError):
     """No model of that name is known here."""
 
     def __init__(self, model: str, known: Sequence[str]) -> None:
@@ -242,7 +242,7 @@ class ModelError(ConvoError):
     """A model failed."""
 
 
-class ReplyBlocked(ModelError):
+class ReplyBlocked(ModelError, ValueError):
     """The model returned no candidate."""
 
     def __init__(self, reasons: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ from convo.errors import (
 )
 from convo.facts import ConversationFacts, Reply, reply_of_answer, reply_of_turn
 from convo.models import Service
-from convo.options import ParameterOptions
+from convo.shapes import ParameterOptions
 from convo.steps import Await, Call, Close, Left, Listen, Next, Pause, Show, Steps, Work
 from convo.store.turns import Answer
 from convo.streaming import END, Draft
@@ -96,7 +96,7 @@ class Manner:
         manner = cls(overrides=options.parameters(parameters), **wanted)
         prepare.check_choice("on_unfinished", manner.on_unfinished, UNFINISHED)
         prepare.check_choice("on_conflict", manner.on_conflict, CONFLICT)
-        prepare.check_deadline(manner.deadline_s)
+        options.check_deadline(manner.deadline_s)
         prepare.check_wait(manner.wait_s)
         return manner
 

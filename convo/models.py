@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Generic, TypeVar
 from convo.clients.base import AnyClient
 from convo.clients.offline import ELIZA, MODELS, OfflineClient
 from convo.errors import BadModelResponse, CallTimedOut, ModelError, ModelNotFound, RetiredModelWarning
+from convo.shapes import AnyModelNameOptions
 from convo.values import Model
 
 RETIRED = "models/chat-bison-001"
@@ -57,10 +59,18 @@ def resolve(name: str, client: Client | None = None) -> Service[Client | Offline
         warnings.warn(
             f"{RETIRED} was switched off in 2024: {served_by} answers instead; name a model",
             RetiredModelWarning,
-            stacklevel=2,
+            stacklevel=_depth(),
         )
         name = served_by
     return Service(_OFFLINE.get_model(name), _OFFLINE)
+
+
+def _depth() -> int:
+    """Return how many calls up from resolve() the program stands that uses convo: a warning is about its line."""
+    frame, depth = sys._getframe(1), 1  # noqa: SLF001 - the documented way to the frames of callers
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith(f"{__package__}."):
+        frame, depth = frame.f_back, depth + 1
+    return depth
 
 
 async def resolve_async(
@@ -83,13 +93,29 @@ async def resolve_async(
     raise CallTimedOut(name, deadline_s)
 
 
-def get_model(name: str) -> Model:
-    """Return a model with its limits.
+def get_model(name: AnyModelNameOptions, *, client: AnyClient | None = None) -> Model:
+    """Return a model with its limits, as the given `client` tells them, or whoever serves it here.
 
     Raises:
+        TypeError: `name` is neither a name nor a Model.
         ModelNotFound: nobody here serves a model of that name.
+        ModelError: the client could not say.
     """
-    return resolve(name).model
+    return resolve(model_name(name), client).model
+
+
+def model_name(given: AnyModelNameOptions | None) -> str:
+    """Return the name of a model that is given by name or as a Model; of the default one when None.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if given is None:
+        return default_model()
+    if not isinstance(given, str | Model):
+        msg = f"a model must be a name, such as {ELIZA.name!r}, or a Model, not {type(given).__name__}"
+        raise TypeError(msg)
+    return given if isinstance(given, str) else given.name
 
 
 def list_models() -> list[Model]:

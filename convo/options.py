@@ -9,17 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypeVar
 
-from convo.errors import AuthorError, InvalidParameter
+from convo.errors import AuthorError, InvalidInput, InvalidParameter
+from convo.retry import RequestOptions, Retry
+from convo.shapes import ExamplesOptions, MessageOptions, MessagePromptOptions, MessagesOptions, RequestOptionsType
 from convo.text import clean_message, clean_text
 from convo.tokens import estimate
-from convo.values import MODEL, USER, Example, Message, Parameters
-
-MessageOptions = str | Mapping[str, Any] | Message
-MessagesOptions = MessageOptions | Iterable[MessageOptions]
-ExampleOptions = tuple[MessageOptions, MessageOptions] | Sequence[MessageOptions] | Mapping[str, Any] | Example
-ExamplesOptions = ExampleOptions | Iterable[ExampleOptions] | Iterable[MessageOptions]
+from convo.values import (
+    MODEL,
+    USER,
+    CitationMetadata,
+    CitationSource,
+    Example,
+    Message,
+    MessagePrompt,
+    Parameters,
+)
 
 AUTHORS = ("0", "1")
 """The names that the two sides have when none are given."""
@@ -30,49 +36,12 @@ MAX_AUTHOR = 200
 MAX_CANDIDATES = 8
 """The reference page: "This value must be between `[1, 8]`, inclusive"."""
 
+MAX_DEADLINE_S = 86_400.0
+"""The longest time that a model may take, in seconds: a day."""
+
 _Number = TypeVar("_Number", int, float)
 _MAX_NUMBER = 2**53
-_MESSAGE_KEYS = {"author", "content", "citation_metadata"}
 _PARAMETERS = frozenset(each.name for each in fields(Parameters))
-
-
-class ParameterOptions(TypedDict, total=False):
-    """How a model is to answer; what is None or missing is left to the model."""
-
-    temperature: float | None
-    """At least 0; 0 gives one candidate, always the same where the model can."""
-    top_p: float | None
-    """Within [0, 1]."""
-    top_k: int | None
-    """At least 1."""
-    candidate_count: int | None
-    """Within [1, 8]: how many different replies to ask for, at most."""
-    max_output_tokens: int | None
-    """At least 1."""
-
-
-class CreateOptions(ParameterOptions, total=False):
-    """What a conversation is created with, beside its name and owner."""
-
-    model: str | None
-    """The model that answers; CONVO_MODEL or the embedded one when None."""
-    context: str | None
-    """What the model is told first. Fixed from here on, as the examples are."""
-    examples: ExamplesOptions | None
-    title: str | None
-    """What it is about, for people."""
-    metadata: Mapping[str, Any] | None
-    """What the application keeps with it: a JSON object."""
-    opening: str | None
-    """A first message, by the model."""
-    messages: MessagesOptions | None
-    """A history to start from: pairs, the user's message first."""
-    authors: Sequence[str]
-    """The names of the user's and the model's side."""
-    input_token_limit: int | None
-    """Replaces the model's own limit."""
-    trim: str
-    """`minimal`, or `stable` to keep the beginning of the prompt for many turns."""
 
 
 def parameters(given: Mapping[str, Any], base: Parameters = Parameters()) -> Parameters:
@@ -93,10 +62,15 @@ def parameters(given: Mapping[str, Any], base: Parameters = Parameters()) -> Par
     return replace(base, **checked)
 
 
-def _checked(name: str, value: Any) -> float | int:  # noqa: ANN401 - the caller's value, of any type
+def _number(name: str, value: Any) -> float | int:  # noqa: ANN401 - the caller's value, of any type
     if isinstance(value, bool) or not isinstance(value, int | float):
         msg = f"{name} must be a number, not {type(value).__name__}"
         raise TypeError(msg)
+    return value
+
+
+def _checked(name: str, given: Any) -> float | int:  # noqa: ANN401 - the caller's value, of any type
+    value = _number(name, given)
     if not -_MAX_NUMBER < value < _MAX_NUMBER:  # false for NaN too
         raise InvalidParameter(f"{name} must be a finite number")
     if name == "temperature":
@@ -123,22 +97,44 @@ def message(given: MessageOptions, what: str = "message") -> Message:
         ValueError: a dictionary with an unknown key.
         InvalidText: a text that must not be stored, or an empty one.
     """
-    if isinstance(given, Message):
-        author, content = given.author, given.content
-    elif isinstance(given, Mapping):
-        unknown = set(given) - _MESSAGE_KEYS
-        if unknown:
-            msg = f"Unknown field for Message: {min(map(str, unknown))!r}"
-            raise ValueError(msg)
-        named, content = given.get("author"), given.get("content")
-        author = "" if named is None else named
-    else:
-        author, content = "", given
+    read: Mapping[str, Any] = given if isinstance(given, Mapping) else {"content": given}
+    _check_keys(read, Message.KEYS, "Message")
+    author, content = read.get("author"), read.get("content")
     if content is None:
         msg = f"{what} has no content: pass a string or {{'content': …}}"
         raise TypeError(msg)
     content = clean_message(content, what)
-    return Message(author=_clean_author(author), content=content, tokens=estimate(content))
+    return Message(
+        "" if author is None else _clean_author(author),
+        content,
+        tokens=estimate(content),
+        citation_metadata=_citations(read.get("citation_metadata")),
+    )
+
+
+def _check_keys(given: Mapping[str, Any], known: Sequence[str], name: str) -> None:
+    if unknown := set(given) - set(known):
+        msg = f"Unknown field for {name}: {min(map(str, unknown))!r}"
+        raise ValueError(msg)
+
+
+def _citations(given: Mapping[str, Any] | None) -> CitationMetadata | None:
+    """Return where a message may come from, as a value; None when it does not say."""
+    if given is None or isinstance(given, CitationMetadata):
+        return given
+    if not isinstance(given, Mapping):
+        msg = f"citation_metadata must be a dictionary, not {type(given).__name__}"
+        raise TypeError(msg)
+    _check_keys(given, CitationMetadata.KEYS, "CitationMetadata")
+    return CitationMetadata(tuple(map(_source, given.get("citation_sources") or ())))
+
+
+def _source(given: Mapping[str, Any]) -> CitationSource:
+    if not isinstance(given, Mapping):
+        msg = f"a citation source must be a dictionary, not {type(given).__name__}"
+        raise TypeError(msg)
+    _check_keys(given, CitationSource.KEYS, "CitationSource")
+    return CitationSource(**given)
 
 
 def messages(given: MessagesOptions | None) -> list[Message]:
@@ -150,10 +146,92 @@ def messages(given: MessagesOptions | None) -> list[Message]:
     """
     if given is None:
         return []
-    alone = isinstance(given, str | Mapping | Message)
-    made = [message(each, f"message {number}") for number, each in enumerate([given] if alone else given)]  # type: ignore[arg-type]  # a union that `alone` tells apart
+    several: Any = [given] if isinstance(given, str | Mapping) else given
+    if isinstance(several, bytes) or not isinstance(several, Iterable):
+        msg = f"messages must be one message, or several in a list, not {type(given).__name__}"
+        raise TypeError(msg)
+    made = [message(each, f"message {number}") for number, each in enumerate(several)]
     names = [_author(made[side::2], AUTHORS[side]) for side in (USER, MODEL)]
     return [replace(each, side=index % 2, author=names[index % 2]) for index, each in enumerate(made)]
+
+
+def discussion(given: MessagesOptions | None) -> list[Message]:
+    """Return messages() of which the last one is to be answered: they end on the user's side.
+
+    One that begins with the model's, an opening, has an even number of them, and says so by naming both authors.
+
+    Raises:
+        InvalidInput: there is none, or the last one is the model's.
+        AuthorError, TypeError, ValueError, InvalidText: as messages().
+    """
+    made = messages(given)
+    if not made:
+        raise InvalidInput("there is nothing to answer: give at least one message")
+    if len(made) % 2:
+        return made
+    opener, answerer = made[0].author, made[1].author
+    if opener in (AUTHORS[USER], answerer) or answerer == AUTHORS[MODEL]:
+        raise InvalidInput(
+            f"the newest message must be the user's, and of {len(made)} the last one is the model's: give an odd "
+            "number, such as ['Hi', 'Hello!', 'How are you?']; if the model spoke first, name both authors"
+        )
+    return [replace(each, side=1 - each.side) for each in made]
+
+
+def prompt(
+    given: MessagePromptOptions | None,
+    *,
+    context: str | None = None,
+    examples: ExamplesOptions | None = None,
+    messages: MessagesOptions | None = None,
+) -> tuple[str, ExamplesOptions | None, MessagesOptions | None]:
+    """Return the context, examples and messages of a prompt, which is given whole or in its three parts.
+
+    Raises:
+        InvalidInput: whole and in parts.
+        KeyError: a dictionary that is no prompt, such as a message's.
+        TypeError, InvalidText: the context is no text, or one that must not be stored.
+    """
+    parts: Mapping[str, Any] = {"context": context, "examples": examples, "messages": messages}
+    if given is not None:
+        if any(each is not None for each in parts.values()):
+            raise InvalidInput("a prompt is given whole, as prompt=, or as context=, examples= and messages=, not both")
+        parts = given if isinstance(given, Mapping) and not isinstance(given, Message) else {"messages": given}
+        if unknown := set(parts) - set(MessagePrompt.KEYS):
+            msg = f"a prompt has {', '.join(MessagePrompt.KEYS)}, and no {min(map(str, unknown))!r}: pass messages="
+            raise KeyError(msg)
+    told = parts.get("context")
+    return "" if told is None else clean_text(told, "context"), parts.get("examples"), parts.get("messages")
+
+
+def request_options(given: RequestOptionsType | None) -> RequestOptions:
+    """Return how long a request may take, and when it is made again.
+
+    Raises:
+        TypeError: an unknown key, or a value of another type.
+        InvalidParameter: a timeout outside its range.
+    """
+    if given is None:
+        return RequestOptions()
+    if not isinstance(given, Mapping):
+        msg = f"request_options must be RequestOptions or a dictionary, not {type(given).__name__}"
+        raise TypeError(msg)
+    if unknown := set(given) - set(RequestOptions.KEYS):
+        msg = f"unknown request option {min(map(str, unknown))!r}: there are {', '.join(RequestOptions.KEYS)}"
+        raise TypeError(msg)
+    timeout, retry = given.get("timeout"), given.get("retry")
+    if retry is not None and not isinstance(retry, Retry):
+        msg = f"retry must be a convo.Retry or None, not {type(retry).__name__}"
+        raise TypeError(msg)
+    if timeout is not None:
+        check_deadline(_number("timeout", timeout), "timeout")
+    return RequestOptions(retry=retry, timeout=timeout)
+
+
+def check_deadline(deadline_s: float, name: str = "deadline_s") -> None:
+    """Raise InvalidParameter unless a model has some time to answer."""
+    if not 0 < deadline_s < MAX_DEADLINE_S:
+        raise InvalidParameter(f"{name} must be above 0 and below {MAX_DEADLINE_S:.0f}, not {deadline_s}")
 
 
 def _author(side: Sequence[Message], default: str) -> str:
@@ -212,10 +290,10 @@ def examples(given: ExamplesOptions | None) -> list[Example]:
     """
     if given is None:
         return []
-    if isinstance(given, str):
-        msg = "examples must be pairs, such as [('input', 'output')], not a string"
+    if isinstance(given, str | bytes | Message) or not isinstance(given, Iterable):
+        msg = f"examples must be pairs, such as [('input', 'output')], not a {type(given).__name__}"
         raise TypeError(msg)
-    if isinstance(given, Mapping | Example):
+    if isinstance(given, Mapping):
         return [_example(given)]
     items: list[Any] = list(given)
     if items and _is_message(items[0]):
@@ -223,6 +301,9 @@ def examples(given: ExamplesOptions | None) -> list[Example]:
             msg = f"a flat list of examples alternates inputs and outputs, and this one has {len(items)} items"
             raise ValueError(msg)
         return [_pair(items[index], items[index + 1]) for index in range(0, len(items), 2)]
+    if items and isinstance(items[0], Mapping) and not {"input", "output"} <= set(items[0]):
+        msg = "a list of examples begins with a pair, {'input': …, 'output': …}, or with a message, {'content': …}"
+        raise TypeError(msg)
     return [_example(each) for each in items]
 
 
@@ -233,17 +314,15 @@ def _is_message(item: object) -> bool:
 def _example(item: object) -> Example:
     if isinstance(item, Example):
         return _pair(item.input, item.output)
-    if isinstance(item, Mapping):
-        unknown = set(item) - {"input", "output"}
-        if unknown:
-            msg = f"Unknown field for Example: {min(map(str, unknown))!r}"
-            raise ValueError(msg)
-        return _pair(item["input"], item["output"])
-    if isinstance(item, str) or not isinstance(item, Iterable):
+    if isinstance(item, Mapping) and not isinstance(item, Message):
+        pair = [item[key] for key in Example.KEYS]
+        _check_keys(item, Example.KEYS, "Example")
+        return _pair(*pair)
+    if isinstance(item, str | bytes | Message) or not isinstance(item, Iterable):
         msg = f"an example must be a pair such as ('input', 'output'), not {type(item).__name__}"
         raise TypeError(msg)
     pair = list(item)
-    if len(pair) != len(("input", "output")):
+    if len(pair) != len(Example.KEYS):
         msg = f"an example must have an input and an output, and this one has {len(pair)} items"
         raise ValueError(msg)
     return _pair(*pair)

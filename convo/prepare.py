@@ -10,16 +10,18 @@ from dataclasses import replace
 from typing import Any
 
 from convo import options
+from convo.call import ending
 from convo.clients.base import ChatReply
 from convo.errors import InvalidInput, InvalidParameter, InvalidText, ReplyBlocked
 from convo.models import default_model
-from convo.options import CreateOptions, ParameterOptions
+from convo.options import MAX_DEADLINE_S
+from convo.shapes import CreateOptions, ParameterOptions, SettingOptions
 from convo.store.conversations import NewConversation
 from convo.store.turns import Answer
 from convo.text import clean_message, clean_text
 from convo.tokens import estimate
 from convo.turn import Question
-from convo.values import MINIMAL, MODEL, STABLE, ConversationRecord, Message
+from convo.values import MINIMAL, MODEL, STABLE, Candidate, ConversationRecord, Message
 
 MAX_LABEL_BYTES = 1024
 """The longest name, owner, title or request key: they are indexed, and shown on one line."""
@@ -28,8 +30,6 @@ MAX_METADATA_BYTES = 64 * 1024
 
 MAX_METADATA_DEPTH = 64
 """How deep metadata may nest: Python's JSON gives up near 1,000, earlier where the caller's own stack is deep."""
-
-MAX_DEADLINE_S = 86_400.0
 
 _NUL_AS_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -44,20 +44,20 @@ class Keep:
 KEEP = Keep()
 
 
-def creation(name: str | None, owner: str | None, settings: CreateOptions) -> NewConversation:
-    """Return what ConversationRepository.create() takes.
+def creation(
+    name: str | None, owner: str | None, settings: CreateOptions, candidates: Sequence[Candidate] = ()
+) -> NewConversation:
+    """Return what ConversationRepository.create() takes; `candidates` are those of the history's last turn.
 
     Raises:
         InvalidInput, AuthorError, TypeError, ValueError, KeyError: as convo.options tells of each shape.
     """
-    unknown = set(settings) - CreateOptions.__annotations__.keys()
-    if unknown:
-        msg = f"unknown argument {min(unknown)!r}: there are {', '.join(sorted(CreateOptions.__annotations__))}"
-        raise TypeError(msg)
+    check_names(settings, CreateOptions)
     names = options.authors(settings.get("authors", options.AUTHORS))
     context, opening, title = settings.get("context"), settings.get("opening"), settings.get("title")
     told = None if context is None or context == "" else _text(context, "context", "")
     given = {key: value for key, value in settings.items() if key in ParameterOptions.__annotations__}
+    history, unchosen = _chosen_of(options.history(settings.get("messages"), names), candidates)
     return NewConversation(
         model=label(settings.get("model") or default_model(), "model"),
         context=told,
@@ -67,12 +67,34 @@ def creation(name: str | None, owner: str | None, settings: CreateOptions) -> Ne
         title=label(title, "title") if title is not None else None,
         metadata=checked_metadata(settings.get("metadata")),
         opening=replace(_text(opening, "opening", names[MODEL]), side=MODEL) if opening is not None else None,
-        history=options.history(settings.get("messages"), names),
+        history=history,
+        unchosen=unchosen,
         authors=names,
         input_token_limit=token_limit(settings.get("input_token_limit"), told.tokens if told else 0),
         trim=checked_trim(settings.get("trim", MINIMAL)),
         parameters=options.parameters(given),
     )
+
+
+def check_names(settings: Mapping[str, Any], known: type[CreateOptions | SettingOptions]) -> None:
+    """Raise TypeError for a setting that is none of those `known`."""
+    if unknown := set(settings) - known.__annotations__.keys():
+        msg = f"unknown argument {min(unknown)!r}: there are {', '.join(sorted(known.__annotations__))}"
+        raise TypeError(msg)
+
+
+def _chosen_of(history: list[Message], candidates: Sequence[Candidate]) -> tuple[list[Message], list[Message]]:
+    """Return a history whose last message is one of `candidates`, and the others; one that is none of them is last."""
+    if not candidates:
+        return history, []
+    chosen = history[-1]
+    made = [options.message(each) for each in candidates]
+    given = [
+        replace(each, author=chosen.author, side=MODEL, candidate=index, finish_reason=ending(candidate.finish_reason))
+        for index, (each, candidate) in enumerate(zip(made, candidates, strict=True))
+    ]
+    found = next((each for each in given if each.content == chosen.content), replace(chosen, candidate=len(given)))
+    return [*history[:-1], found], [each for each in given if each.candidate != found.candidate]
 
 
 def changes(record: ConversationRecord, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,12 +142,6 @@ def answer(reply: ChatReply, latency_ms: int) -> Answer:
     if not reply.candidates:
         raise ReplyBlocked([each.reason for each in reply.filters])
     return Answer(reply.candidates, reply.served_by, reply.usage, latency_ms)
-
-
-def check_deadline(deadline_s: float) -> None:
-    """Raise InvalidParameter unless a model has some time to answer."""
-    if not 0 < deadline_s < MAX_DEADLINE_S:
-        raise InvalidParameter(f"deadline_s must be above 0 and below {MAX_DEADLINE_S:.0f}, not {deadline_s}")
 
 
 def check_wait(wait_s: float) -> None:

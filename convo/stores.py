@@ -6,24 +6,25 @@ import contextlib
 import threading
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Self, Unpack, cast
 
 from sqlalchemy import URL, Engine
 
 from convo import prepare
 from convo.call import DEADLINE_S
-from convo.clients.base import AnyClient, ChatClient
+from convo.clients.base import AnyClient, ChatClient, check_waiting
 from convo.conversation import Conversation
+from convo.discuss import ChatResponse
 from convo.errors import NameTaken
 from convo.facts import ConversationFacts
 from convo.line import Line
-from convo.options import CreateOptions
+from convo.shapes import CreateOptions, SettingOptions
 from convo.steps import Resolve, Steps, Work, outcome
 from convo.store import forks
 from convo.store.conversations import NewConversation
 from convo.store.database import Database, default_url
 from convo.store.repository import ConversationRepository
-from convo.values import ConversationRecord
+from convo.values import Candidate, ConversationRecord
 from convo.view import Opened
 
 Conversations = list[Conversation]
@@ -42,11 +43,7 @@ class Store:
             SchemaOutOfDate: the store is of another release, or a PostgreSQL database has no tables yet.
             StoreError: it cannot be opened.
         """
-        if client is not None and not isinstance(client, ChatClient):
-            msg = (
-                f"a {type(client).__name__} has no get_model() and chat(), which a Store needs; AsyncStore takes others"
-            )
-            raise TypeError(msg)
+        check_waiting(client, "a Store", "AsyncStore")
         self.database = Database(default_url() if target is None else target)
         self.client: AnyClient | None = client
         self.line = Line(threading.Event)
@@ -88,6 +85,26 @@ class Store:
             ValueError: the history ends with the user's message.
         """
         return Conversation(self, outcome(creation(self, name, owner, settings)))
+
+    def create_from(
+        self,
+        response: ChatResponse,
+        *,
+        name: str | None = None,
+        owner: str | None = None,
+        **settings: Unpack[SettingOptions],
+    ) -> Conversation:
+        """Store a chat as a new conversation: its context, examples and messages, and all candidates of its answer.
+
+        The answer that `response.last` tells is chosen. Model and parameters are the chat's, unless `settings` has
+        others.
+
+        Raises:
+            ReplyBlocked: the chat has no answer; set `response.last` first.
+            AuthorError: both sides have one name.
+            NameTaken, InvalidInput, ModelNotFound: as create().
+        """
+        return Conversation(self, outcome(creation_from(self, response, name, owner, settings)))
 
     def get(self, reference: str, *, owner: str | None = None) -> Conversation:
         """Return the owner's conversation of that id, that name, or that unique beginning of an id (4 digits or more).
@@ -148,12 +165,23 @@ def finding(store: Opened, name: str, owner: str | None) -> ConversationRecord |
     return store.database.read(lambda repository: repository.find_name(wanted, whose))
 
 
-def creation(store: Opened, name: str | None, owner: str | None, settings: CreateOptions) -> Steps[ConversationRecord]:
+def creation(
+    store: Opened, name: str | None, owner: str | None, settings: CreateOptions, candidates: Sequence[Candidate] = ()
+) -> Steps[ConversationRecord]:
     """Return the steps of create(), for both shells."""
-    wanted: NewConversation = yield Work(lambda: prepare.creation(name, owner, settings))
+    wanted: NewConversation = yield Work(lambda: prepare.creation(name, owner, settings, candidates))
     yield Resolve(wanted.model, store.client, DEADLINE_S)
     record: ConversationRecord = yield Work(lambda: store.database.write(lambda repository: repository.create(wanted)))
     return record
+
+
+def creation_from(
+    store: Opened, response: ChatResponse, name: str | None, owner: str | None, settings: SettingOptions
+) -> Steps[ConversationRecord]:
+    """Return the steps of create_from(), for both shells."""
+    prepare.check_names(settings, SettingOptions)
+    whole = cast("CreateOptions", {**response.as_settings(), **settings})
+    return (yield from creation(store, name, owner, whole, response.candidates))
 
 
 def finding_or_creation(

@@ -34,7 +34,18 @@ from convo.store.ledger import new_salt
 from convo.store.repository import ConversationRepository
 from convo.store.rows import LatestTurn
 from convo.store.turns import Answer, Attempt, Stored
-from convo.values import DONE, USER, Candidate, ConversationRecord, Fit, Message, Model, Parameters, PromptRecord, Turn
+from convo.values import (
+    DONE,
+    USER,
+    Candidate,
+    ConversationRecord,
+    Fit,
+    Message,
+    Model,
+    Parameters,
+    PromptRecord,
+    Turn,
+)
 
 LEASE_MARGIN_S = 10.0
 """How much longer than the call's deadline an attempt is taken to be alive."""
@@ -231,6 +242,18 @@ def preview(repository: ConversationRepository, record: ConversationRecord, ques
     Raises:
         PromptTooLong, TurnInFlight, TurnUnfinished: as begin().
     """
+    latest, message = next_message(repository, record, question)
+    return _fit(repository, record, latest, message, ask)
+
+
+def next_message(
+    repository: ConversationRepository, record: ConversationRecord, question: Question
+) -> tuple[LatestTurn | None, Message]:
+    """Return the last turn, and the message that would follow it.
+
+    Raises:
+        TurnInFlight, TurnUnfinished: as begin().
+    """
     latest = repository.latest_turns(record)
     if latest and not latest[0].is_settled:
         raise _unsettled(record, latest[0])
@@ -238,7 +261,7 @@ def preview(repository: ConversationRepository, record: ConversationRecord, ques
     message = Message(
         record.authors[USER], question.content, tokens=question.tokens, position=2 * number - 1, turn=number
     )
-    return _fit(repository, record, latest[0] if latest else None, message, ask)
+    return latest[0] if latest else None, message
 
 
 def _repeat(

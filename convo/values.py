@@ -6,10 +6,11 @@ Times are aware UTC datetimes; `tokens` are the base estimate of `convo.tokens` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any
+from enum import StrEnum
+from typing import Any, ClassVar
 
 USER, MODEL = 0, 1
 """The two sides of a conversation; names of authors are only labels of them."""
@@ -25,12 +26,76 @@ MINIMAL, STABLE = "minimal", "stable"
 """How the window is trimmed: as little as possible, or in larger steps that keep the beginning of the prompt."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class DictLike(Mapping[str, Any]):
+    """A value that also reads as the dictionary which `google.generativeai.types` documents: ``message["content"]``.
+
+    What is unset has no key. Values of one class are equal when all their fields are; beside a dictionary, or a value
+    of another class, what they read as counts.
+    """
+
+    __slots__ = ()
+    KEYS: ClassVar[tuple[str, ...]] = ()
+    """The fields that the dictionary has, in its order."""
+
+    def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - as a dictionary's
+        if key in self.KEYS and (value := getattr(self, key)) is not None:
+            return value
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for key in self.KEYS if getattr(self, key) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is type(other):
+            compared = [each.name for each in fields(self) if each.compare]  # type: ignore[arg-type]  # a dataclass
+            return all(getattr(self, name) == getattr(other, name) for name in compared)
+        return super().__eq__(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(getattr(self, key) for key in self.KEYS))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CitationSource(DictLike):
+    """Where a part of an answer may come from."""
+
+    KEYS = ("start_index", "end_index", "uri", "license_")
+
+    start_index: int | None = None
+    """Of the first byte of that part, in UTF-8."""
+    end_index: int | None = None
+    """Of the byte after its last one."""
+    uri: str | None = None
+    license_: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CitationMetadata(DictLike):
+    """The sources of an answer."""
+
+    KEYS = ("citation_sources",)
+
+    citation_sources: tuple[CitationSource, ...] = ()
+
+    def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - as a dictionary's
+        return list(DictLike.__getitem__(self, key))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Message(DictLike):
     """One text by one author."""
 
-    author: str
-    content: str | None
+    KEYS = ("author", "content", "citation_metadata")
+
+    author: str = ""
+    """Who says it; "" leaves it to the place among other messages."""
+    content: str | None = None
     """None once erased."""
     side: int = USER
     tokens: int = 0
@@ -45,11 +110,15 @@ class Message:
     created_at: datetime | None = None
     salt: bytes | None = field(default=None, repr=False, compare=False)
     """Makes the journal's commitment to the content unguessable; erased with it."""
+    citation_metadata: CitationMetadata | None = None
+    """Of an answer of chat(); none is stored."""
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
+@dataclass(frozen=True, slots=True, eq=False)
+class Example(DictLike):
     """An input with the output that the model should have given."""
+
+    KEYS = ("input", "output")
 
     input: str | None
     output: str | None
@@ -59,10 +128,30 @@ class Example:
     input_salt: bytes | None = field(default=None, repr=False, compare=False)
     output_salt: bytes | None = field(default=None, repr=False, compare=False)
 
+    def __getitem__(self, key: str) -> Message:
+        return Message("", DictLike.__getitem__(self, key))
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MessagePrompt(DictLike):
+    """What a model is given: a context, examples and messages, both oldest first."""
+
+    KEYS = ("context", "examples", "messages")
+
+    context: str | None = None
+    examples: tuple[Example, ...] = ()
+    messages: tuple[Message, ...] = ()
+
+    def __getitem__(self, key: str) -> Any:  # noqa: ANN401 - as a dictionary's
+        value = DictLike.__getitem__(self, key)
+        return value if isinstance(value, str) else list(value)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate(DictLike):
     """One of the model's alternative replies, numbered from 0 as stored."""
+
+    KEYS = ("author", "content", "citation_metadata")
 
     index: int
     content: str | None
@@ -70,6 +159,8 @@ class Candidate:
     tokens: int = 0
     repaired: int = 0
     author: str = "1"
+    citation_metadata: CitationMetadata | None = None
+    """Where parts of it may come from, of a service that tells; none is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +171,22 @@ class Usage:
     output_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class BlockedReason(StrEnum):
+    """The documented reasons why content was withheld."""
+
+    BLOCKED_REASON_UNSPECIFIED = "BLOCKED_REASON_UNSPECIFIED"
+    SAFETY = "SAFETY"
+    OTHER = "OTHER"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Filter(DictLike):
     """Why a candidate was withheld."""
 
+    KEYS = ("reason", "message")
+
     reason: str
+    """A BlockedReason where the service's word is one; else that word."""
     message: str | None = None
 
 
@@ -112,6 +214,15 @@ class Model:
     output_token_limit: int | None = None
     display_name: str = ""
     description: str = ""
+    base_model_id: str = ""
+    version: str = ""
+    supported_generation_methods: tuple[str, ...] = ("generateMessage", "countMessageTokens")
+    """In the words of the PaLM API: every model that convo knows can chat."""
+    temperature: float | None = None
+    """What the model uses when none is asked for, as the two below; None where that is not known."""
+    max_temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
     message_overhead: int = 0
     """Tokens that its service adds to each message, for role marks and the like."""
     user_first: bool = False

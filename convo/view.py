@@ -14,12 +14,12 @@ from convo.errors import StoreError
 from convo.facts import Reply
 from convo.line import Line
 from convo.models import Service
-from convo.options import ParameterOptions
+from convo.shapes import ParameterOptions
 from convo.steps import Resolve, Steps, Work
 from convo.store.database import Database
 from convo.store.repository import ConversationRepository
 from convo.turn import Ask, ModelChanged, Question
-from convo.values import ConversationRecord, Event, Example, Fit, Message, Parameters, Turn
+from convo.values import ConversationRecord, Event, Example, Fit, Message, MessagePrompt, Parameters, Turn
 
 Result = TypeVar("Result")
 
@@ -79,6 +79,20 @@ class View:
     def events(self) -> list[Event]:
         """Return the journal."""
         return self.read(lambda repository, record: repository.events(record))
+
+    def as_prompt(self, text: str | None) -> MessagePrompt:
+        """Return what chat() takes to go on from here, with `text` if there is one."""
+        question = None if text is None else prepare.question(text)
+
+        def work(repository: ConversationRepository, record: ConversationRecord) -> MessagePrompt:
+            said = repository.messages(record)
+            erased = {each.turn for each in said if each.content is None}
+            kept = [each for each in said if each.turn not in erased]
+            if question is not None:
+                kept.append(turn.next_message(repository, record, question)[1])
+            return MessagePrompt(record.context, tuple(repository.examples(record)), tuple(kept))
+
+        return self.read(work)
 
     def discard(self) -> str | None:
         """Delete the turn that was left without an answer; return its text."""

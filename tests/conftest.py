@@ -18,6 +18,8 @@ from sqlalchemy import make_url
 
 import convo
 from convo.store.database import Database
+from tests.chatting import SHELLS as CHATS
+from tests.chatting import Chatting
 from tests.shells import open_store
 
 # Machines are shared: how long an example took says nothing.
@@ -27,6 +29,12 @@ hypothesis.settings.load_profile("convo")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every", type=int, default=1, help="break operations at each N-th point only")
+
+
+@pytest.fixture(params=CHATS)
+def chatting(request: pytest.FixtureRequest) -> Chatting:
+    """Return chat() and chat_async(), one after the other; for what is told of both."""
+    return Chatting(request.param)
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convo import options
-from convo.errors import AuthorError, InvalidText
-from convo.values import Example, Message
+from convo.errors import AuthorError, InvalidInput, InvalidParameter, InvalidText
+from convo.retry import RequestOptions, Retry
+from convo.values import CitationMetadata, CitationSource, Example, Message, MessagePrompt
 
 
 def said(made: list[Message]) -> list[tuple[str, str | None]]:
@@ -265,9 +266,10 @@ def test_an_example_is_counted_anew_and_without_salts():
         ([("a",)], ValueError),
         ([()], ValueError),
         (["a", {"input": "b", "output": "c"}], ValueError),
-        ([{"author": "x"}], ValueError),
+        ([{"author": "x"}], TypeError),
+        ([{"input": "a"}, {"input": "b", "output": "c"}], TypeError),
         ({"input": "a", "output": "b", "extra": "c"}, ValueError),
-        ({"content": "a"}, ValueError),
+        ({"content": "a"}, KeyError),
         ({"input": "a"}, KeyError),
         ({"output": "a"}, KeyError),
         ([("a", "b"), {"input": "c"}], KeyError),
@@ -278,6 +280,153 @@ def test_an_example_is_counted_anew_and_without_salts():
 )
 def test_what_is_no_example_is_refused(shape: Any, kind: type[Exception]):
     assert failure(lambda: options.examples(shape), kind)
+
+
+# ---- messages of which the last one is to be answered
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted"),
+    [
+        ("a", [(0, "0")]),
+        (["a", "b", "c"], [(0, "0"), (1, "1"), (0, "0")]),
+        ([by("x", "a")], [(0, "x")]),
+        ([by("1", "opening"), by("0", "a")], [(1, "1"), (0, "0")]),
+        ([by("bot", "opening"), by("me", "a"), "b", "c"], [(1, "bot"), (0, "me"), (1, "bot"), (0, "me")]),
+    ],
+)
+def test_a_discussion_ends_on_the_users_side(shape: Any, wanted: list[tuple[int, str]]):
+    assert wanted == [(each.side, each.author) for each in options.discussion(shape)]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        ["a", "b"],
+        ["a", "b", "c", "d"],
+        [by("0", "a"), by("1", "b")],
+        [by("me", "a"), "b"],
+        [by("me", "a"), by("1", "b")],
+        ["a", by("me", "b")],
+        [by("x", "a"), by("x", "b")],
+        [by("1", "a"), "b"],
+    ],
+)
+def test_a_discussion_that_ends_with_the_model_is_refused_with_the_right_form(shape: Any):
+    told = failure(lambda: options.discussion(shape), InvalidInput)
+    assert f"of {len(shape)} the last one is the model's: give an odd number, such as ['Hi', 'Hello!'" in told
+
+
+@pytest.mark.parametrize("shape", [None, [], ()])
+def test_a_discussion_has_a_message(shape: Any):
+    told = failure(lambda: options.discussion(shape), InvalidInput)
+    assert "there is nothing to answer: give at least one message" == told
+
+
+# ---- a prompt (1.5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted"),
+    [
+        ("hi", ("", None, "hi")),
+        (["hi"], ("", None, ["hi"])),
+        ({}, ("", None, None)),
+        ({"context": "c", "examples": ["i", "o"], "messages": "hi"}, ("c", ["i", "o"], "hi")),
+        ({"context": None, "messages": None}, ("", None, None)),
+        (MessagePrompt(), ("", [], [])),
+        (
+            MessagePrompt("c", (Example("i", "o"),), (Message("", "hi"),)),
+            ("c", [Example("i", "o")], [Message("", "hi")]),
+        ),
+    ],
+)
+def test_a_prompt_is_messages_or_has_three_parts(shape: Any, wanted: tuple[Any, ...]):
+    assert wanted == options.prompt(shape)
+
+
+def test_a_message_alone_is_a_prompt():
+    hi = Message("", "hi")
+    assert ("", None, hi) == options.prompt(hi)
+
+
+@pytest.mark.parametrize("parts", [{"context": ""}, {"examples": []}, {"messages": []}, {"context": "c"}])
+@pytest.mark.parametrize("shape", ["hi", {}, MessagePrompt()])
+def test_a_prompt_is_given_whole_or_in_parts(shape: Any, parts: dict[str, Any]):
+    told = failure(lambda: options.prompt(shape, **parts), InvalidInput)
+    assert told.startswith("a prompt is given whole, as prompt=, or as context=, examples= and messages=")
+
+
+@pytest.mark.parametrize("shape", [{"content": "hi"}, {"messages": "hi", "examples": [], "history": []}])
+def test_a_dictionary_that_is_no_prompt_is_a_key_error(shape: Any):
+    assert "pass messages=" in failure(lambda: options.prompt(shape), KeyError)
+
+
+@pytest.mark.parametrize("context", [5, ["c"], b"c"])
+def test_a_context_that_is_no_text_is_a_type_error(context: Any):
+    assert "context must be a string" in failure(lambda: options.prompt({"context": context}), TypeError)
+
+
+# ---- request options (2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "timeout", "retry"),
+    [
+        (None, None, None),
+        ({}, None, None),
+        ({"timeout": 5}, 5, None),
+        ({"timeout": None, "retry": None}, None, None),
+        (RequestOptions(timeout=0.5, retry=Retry()), 0.5, Retry()),
+        (dict(RequestOptions(timeout=5)), 5, None),
+    ],
+)
+def test_request_options_are_a_timeout_and_a_retry(shape: Any, timeout: float | None, retry: Retry | None):
+    made = options.request_options(shape)
+    assert (timeout, retry) == (made.timeout, made.retry)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        (5, TypeError),
+        ("timeout", TypeError),
+        ({"timeot": 5}, TypeError),
+        ({"timeout": "5"}, TypeError),
+        ({"timeout": True}, TypeError),
+        ({"retry": 3}, TypeError),
+        ({"timeout": 0}, InvalidParameter),
+        ({"timeout": -1}, InvalidParameter),
+        ({"timeout": float("nan")}, InvalidParameter),
+        ({"timeout": 86_400}, InvalidParameter),
+    ],
+)
+def test_other_request_options_are_refused(shape: Any, kind: type[Exception]):
+    assert failure(lambda: options.request_options(shape), kind)
+
+
+# ---- citations (1.1)
+
+SOURCE = {"start_index": 0, "end_index": 5, "uri": "https://example.org", "license_": "MIT"}
+
+
+@pytest.mark.parametrize("shape", [{"citation_sources": [SOURCE]}, CitationMetadata((CitationSource(**SOURCE),))])
+def test_a_message_keeps_where_it_may_come_from(shape: Any):
+    made = options.message({"content": "hi", "citation_metadata": shape})
+    assert {"citation_sources": [SOURCE]} == made.citation_metadata == made["citation_metadata"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        ("x", TypeError),
+        ({"citation_sources": ["x"]}, TypeError),
+        ({"sources": []}, ValueError),
+        ({"citation_sources": [{"license": "MIT"}]}, ValueError),
+    ],
+)
+def test_other_citations_are_refused(shape: Any, kind: type[Exception]):
+    assert failure(lambda: options.message({"content": "hi", "citation_metadata": shape}), kind)
 
 
 # ---- what the caller holds

@@ -122,3 +122,19 @@ class AsyncStreamingClient(AsyncChatClient, Protocol):
 
 AnyClient = ChatClient | AsyncChatClient
 """What AsyncStore takes; of a Store it must be a ChatClient."""
+
+
+def check_waiting(client: object, needed_by: str, taken_by: str) -> None:
+    """Raise TypeError unless a given client is a ChatClient, and say who takes an AsyncChatClient."""
+    if client is not None and not isinstance(client, ChatClient):
+        msg = (
+            f"a {type(client).__name__} has no get_model() and chat(), which {needed_by} needs; {taken_by} takes others"
+        )
+        raise TypeError(msg)
+
+
+def check_awaited(client: object) -> None:
+    """Raise TypeError unless a given client is a ChatClient or an AsyncChatClient."""
+    if client is not None and not isinstance(client, AnyClient):
+        msg = f"a {type(client).__name__} has no get_model() with chat() or chat_async()"
+        raise TypeError(msg)

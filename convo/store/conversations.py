@@ -53,6 +53,8 @@ class NewConversation:
     """By the model."""
     history: Sequence[Message] = ()
     """Whole turns, oldest first, the user's message before the model's."""
+    unchosen: Sequence[Message] = ()
+    """The other candidates of the history's last turn, each with its index; the chosen one has one too."""
     authors: tuple[str, str] = ("0", "1")
     parameters: Parameters = Parameters()
     input_token_limit: int | None = None
@@ -93,7 +95,10 @@ class Conversations(Ledger):
         examples = self._insert_examples(record, new.examples)
         opening = replace(new.opening, salt=new_salt()) if new.opening else None
         record = self._append(record, "create", _created(record, salts, examples, opening), at)
-        return self._insert_history(record, opening, [replace(each, salt=new_salt()) for each in new.history], at)
+        history, unchosen = (
+            [replace(each, salt=new_salt()) for each in given] for given in (new.history, new.unchosen)
+        )
+        return self._insert_history(record, opening, history, unchosen, at)
 
     def find(self, reference: str, owner: str = "") -> ConversationRecord:
         """Return the owner's conversation of that id, that name, or that unique beginning of an id.
@@ -231,10 +236,16 @@ class Conversations(Ledger):
         return salted
 
     def _insert_history(
-        self, record: ConversationRecord, opening: Message | None, history: Sequence[Message], at: datetime
+        self,
+        record: ConversationRecord,
+        opening: Message | None,
+        history: Sequence[Message],
+        unchosen: Sequence[Message],
+        at: datetime,
     ) -> ConversationRecord:
         """Store what was said before: done turns, of which only the texts are known."""
         first = 0 if opening else 1
+        last_choice = history[-1].candidate if history else 0
         self._insert_many(
             TURNS,
             (
@@ -243,7 +254,7 @@ class Conversations(Ledger):
                     "number": number,
                     "state": DONE,
                     "fence": 1,
-                    "chosen": 0,
+                    "chosen": last_choice if number == record.turn_count else 0,
                     "prev_chosen": 0 if number > first else None,
                     "created_at": at,
                     "finished_at": at,
@@ -253,10 +264,11 @@ class Conversations(Ledger):
         )
         said = [(0, opening)] if opening else []
         said += [(index // 2 + 1, each) for index, each in enumerate(history)]
+        said += [(record.turn_count, each) for each in unchosen]
         self._insert_many(MESSAGES, (message_columns(record.id, turn, each, at) for turn, each in said))
         if not history:
             return record
-        return self._append_many(record, "history", _history(history), at)
+        return self._append_many(record, "history", _history(history, unchosen), at)
 
 
 _SAME_NAMES = (
@@ -288,6 +300,10 @@ def message_columns(id: str, turn: int, message: Message, at: datetime) -> dict[
         "finish_reason": message.finish_reason,
         "created_at": at,
     }
+
+
+def _salted(messages: Iterable[Message]) -> list[Message]:
+    return [replace(each, salt=new_salt()) for each in messages]
 
 
 def commitment(field: str, text: str | None, salt: bytes | None) -> str | None:
@@ -323,14 +339,20 @@ def labels(record: ConversationRecord) -> str:
     return json.dumps(named, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
-def _history(history: Sequence[Message]) -> Iterable[dict[str, Any]]:
+def _history(history: Sequence[Message], unchosen: Sequence[Message]) -> Iterable[dict[str, Any]]:
+    """Yield the bodies of the events that tell of a history, one for each turn."""
     for index in range(0, len(history), 2):
-        pair = history[index : index + 2]
-        yield {
+        asked, answer = history[index : index + 2]
+        others = unchosen if index + 2 == len(history) else ()
+        texts = [asked, *sorted((answer, *others), key=lambda each: each.candidate)]
+        told = {
             "turn": index // 2 + 1,
-            "texts": [commitment("content", each.content, each.salt) for each in pair],
-            "tokens": [each.tokens for each in pair],
+            "texts": [commitment("content", each.content, each.salt) for each in texts],
+            "tokens": [each.tokens for each in texts],
         }
+        if others or answer.finish_reason is not None:  # of a chat, whose candidates are known
+            told |= {"chosen": answer.candidate, "finish": [each.finish_reason for each in texts[1:]]}
+        yield told
 
 
 def _columns(changed: ConversationRecord, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

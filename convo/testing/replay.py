@@ -85,9 +85,13 @@ class Replay:
 
     def _history(self, body: Body) -> None:
         self._expect(body["turn"] == self.last + 1, f"turn {body['turn']} follows turn {self.last}")
-        asked, answered = body["texts"]
+        asked, *answers = body["texts"]
         self.fence = 1
-        self.turns[body["turn"]] = ToldTurn(DONE, 1, asked, [ToldCandidate(answered)], chosen=0)
+        ends = body.get("finish", [None] * len(answers))
+        candidates = [
+            ToldCandidate(each, place, finish=end) for place, (each, end) in enumerate(zip(answers, ends, strict=True))
+        ]
+        self.turns[body["turn"]] = ToldTurn(DONE, 1, asked, candidates, chosen=body.get("chosen", 0))
 
     def _update(self, body: Body) -> None:
         """Nothing of a turn changes."""
