@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import anyio
 import pytest
 
 import convo
@@ -350,3 +351,111 @@ def test_the_values_of_a_response_cannot_be_changed(chatting: Chatting):
             value.content = "another"
         with pytest.raises(TypeError):
             value["content"] = "another"
+
+
+# ---- promises, at the sizes of real chats
+
+CONTEXT, LIMIT = "Be brief.", 4096
+
+
+@pytest.mark.parametrize("shown", [1, 200])
+def test_ten_thousand_and_one_messages_fit_a_model_of_4096_tokens(chatting: Chatting, shown: int):
+    history = [f"message number {number:05}" for number in range(10_001)]
+    shapes = [(f"input {number}", f"output {number}") for number in range(shown)]
+    response = chatting.chat(model="offline/eliza", context=CONTEXT, examples=shapes, messages=history)
+    fit = response.prompt
+    assert (LIMIT, CONTEXT, shown, 0) == (fit.limit, fit.context, len(fit.examples), fit.dropped_examples)
+    assert history[-len(fit.messages) :] == [each.content for each in fit.messages]
+    assert (10_001, True) == (fit.dropped_messages + len(fit.messages), LIMIT - 5 <= fit.tokens <= LIMIT)
+
+
+def test_examples_that_alone_exceed_the_limit_go_after_all_old_messages_the_oldest_first(chatting: Chatting):
+    shapes = [(f"input {number:04}", f"output {number:04}") for number in range(2000)]
+    response = chatting.chat(model="offline/eliza", context=CONTEXT, examples=shapes, messages=["a", "b"] * 500 + ["c"])
+    fit = response.prompt
+    assert (["c"], 1000, CONTEXT) == ([each.content for each in fit.messages], fit.dropped_messages, fit.context)
+    assert shapes[fit.dropped_examples :] == [(each.input, each.output) for each in fit.examples]
+    assert (True, True) == (0 < fit.dropped_examples < 2000, LIMIT - 6 <= fit.tokens <= LIMIT)
+    assert 2000 == len(response.examples)  # trimming is a view here too
+
+
+# ---- how many tokens
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts", "tokens"),
+    [
+        ({}, 0, 0),
+        ({"messages": "12345678"}, 1, 2),
+        ({"context": "1234", "examples": ["1", "2"], "messages": ["1", "2", "3"]}, 6, 6),
+        ({"prompt": {"messages": ["1", "2"]}}, 2, 2),
+        ({"prompt": "1234"}, 1, 1),
+    ],
+)
+@pytest.mark.parametrize("overhead", [0, 3])
+def test_tokens_are_counted_as_they_are_sent(arguments: dict[str, Any], texts: int, tokens: int, overhead: int):
+    client = ScriptedClient(model=Model("m", 9, message_overhead=overhead))
+    counted = convo.count_message_tokens(model="m", client=client, **arguments)
+    assert {"token_count": tokens + texts * overhead} == counted
+    assert [] == client.requests
+
+
+def test_a_prompt_that_fits_has_as_many_tokens_as_were_counted(chatting: Chatting):
+    asked = {"model": "offline/eliza", "context": "c", "examples": ["i", "o"], "messages": ["a", "b", "c"]}
+    assert chatting.chat(**asked).prompt.tokens == convo.count_message_tokens(**asked)["token_count"]
+
+
+# ---- clients
+
+
+class Awaited(ScriptedClient):
+    chat = None
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: convo.chat(client=object(), messages="hi"), "which chat() needs; chat_async() takes others"),
+        (lambda: convo.chat(client=Awaited(), messages="hi"), "which chat() needs; chat_async() takes others"),
+        (lambda: convo.count_message_tokens(client=object()), "with chat() or chat_async()"),
+    ],
+)
+def test_what_is_no_client_is_a_type_error(call: Any, told: str):
+    with pytest.raises(TypeError) as caught:
+        call()
+    assert told in str(caught.value)
+
+
+def test_a_chat_may_be_blocked_for_reasons_of_its_service(chatting: Chatting):
+    response, _ = chatting.scripted(ChatReply((), filters=(Filter("PROHIBITED_CONTENT"),)), messages="hi")
+    with pytest.raises(convo.ReplyBlocked) as caught:
+        chatting.reply(response, "ho")
+    assert ("PROHIBITED_CONTENT",) == caught.value.reasons
+
+
+# ---- which line a warning is about
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: convo.chat(messages="Hello").reply("ho"),
+        lambda: convo.count_message_tokens(messages="Hello"),
+        lambda: convo.get_model("models/chat-bison-001"),
+    ],
+)
+def test_a_warning_is_about_the_line_that_calls(call: Any):
+    with pytest.warns(convo.RetiredModelWarning) as caught:
+        call()
+    assert {__file__} == {each.filename for each in caught}
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_warning_is_about_the_line_that_awaits(backend: str):
+    async def awaits() -> None:
+        response = await convo.chat_async(messages="Hello")
+        await response.reply_async("ho")
+
+    with pytest.warns(convo.RetiredModelWarning) as caught:
+        anyio.run(awaits, backend=backend)
+    assert [__file__] * 2 == [each.filename for each in caught]

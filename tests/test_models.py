@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import pytest
 
 import convo
+from convo import Model
 from convo.clients.offline import OfflineClient
 from convo.models import RETIRED, default_model, resolve
 from convo.testing import ScriptedClient
@@ -123,3 +125,26 @@ def test_the_listed_models_can_all_be_resolved():
 def test_the_list_is_the_callers_own():
     convo.list_models().clear()
     assert ["offline/eliza", "offline/echo"] == [each.name for each in convo.list_models()]
+
+
+def test_get_model_asks_a_given_client():
+    assert Model("m", 7) == convo.get_model("m", client=ScriptedClient(model=Model("m", 7)))
+
+
+def test_get_model_takes_a_model_for_its_name():
+    assert convo.get_model("offline/eliza") == convo.get_model(Model("offline/eliza", 1))
+
+
+@pytest.mark.parametrize("name", [int, 5, b"offline/eliza", ["offline/eliza"]])
+def test_what_is_no_model_is_a_type_error(name: Any):
+    with pytest.raises(TypeError, match="a model must be a name, such as 'offline/eliza', or a Model, not "):
+        convo.get_model(name)
+
+
+def test_an_unknown_model_is_a_value_error_too():
+    with pytest.raises(ValueError, match="no model 'gpt'"):
+        convo.get_model("gpt")
+
+
+def test_every_listed_model_says_that_it_can_chat():
+    assert all("generateMessage" in each.supported_generation_methods for each in convo.list_models())

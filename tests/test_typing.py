@@ -1,0 +1,248 @@
+"""What type checkers see: a typed program that uses every public name is accepted, and each wrong use is found."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import convo
+from convo import types
+
+STORES = """
+import convo
+from collections.abc import Sequence
+from convo import types
+from convo.testing import ScriptedClient
+from sqlalchemy.orm import Session
+
+with convo.Store("sqlite://", client=ScriptedClient("a", ["b", "c"])) as store:
+    talk: convo.Conversation = store.create(
+        context="Be brief.", examples=[("i", "o")], messages=["a", "b"], temperature=0.5, metadata={"k": 1}
+    )
+    reply = talk.send("hi", request_key="k", top_k=3, on_unfinished="resume")
+    text: str = reply.text
+    usage: convo.Usage | None = reply.usage
+    counted: int | None = usage.input_tokens if usage else None
+    same: convo.Conversation = reply.conversation.choose(0).update(title=None).refresh()
+    window: tuple[convo.Message, ...] = talk.preview("next").messages
+    fitted: convo.Fit | convo.PromptRecord | None = reply.prompt
+    texts: list[str | None] = [each.content for each in talk.messages(last=2)]
+    turns: list[convo.Turn] = talk.turns()
+    candidates: tuple[convo.Candidate, ...] = turns[0].candidates
+    examples: list[convo.Example] = talk.examples()
+    events: list[convo.Event] = talk.events()
+    record: convo.ConversationRecord = talk.record
+    parameters: convo.Parameters = record.parameters
+    names: list[str] = [each.id for each in store.list(limit=5)]
+    whole: convo.MessagePrompt = talk.as_prompt("next")
+
+def rows(session: Session) -> convo.ConversationRecord:
+    repository = convo.ConversationRepository(session)
+    return repository.create(convo.NewConversation(model="offline/echo"))
+
+async def main() -> None:
+    async with convo.AsyncStore("sqlite://", client=ScriptedClient("a")) as store:
+        talk: convo.AsyncConversation = await store.get_or_create("talk", context="Be brief.")
+        reply = await talk.send("hi", on_conflict="wait", wait_s=5)
+        same: convo.AsyncConversation = await reply.conversation.choose(0)
+        async for piece in talk.stream("ho"):
+            text: str = piece.text
+        last: convo.Reply[convo.AsyncConversation] | None = talk.last_reply
+        listed: list[convo.AsyncConversation] = await store.list(limit=5, after=talk)
+        prompt: convo.MessagePrompt = await talk.as_prompt()
+        kept: convo.AsyncConversation = await store.create_from(await convo.chat_async(prompt=prompt), name="kept")
+
+def said(talk: convo.Conversation) -> list[str]:
+    pieces: Sequence[convo.Delta] = list(talk.stream("hi", request_key="k", top_k=3))
+    return [piece.text for piece in pieces]
+"""
+
+CHATS = """
+cited = convo.CitationMetadata((convo.CitationSource(start_index=0, end_index=2, uri="u", license_="MIT"),))
+how = convo.RequestOptions(timeout=5, retry=convo.Retry(attempts=3))
+response: convo.ChatResponse = convo.chat(
+    model=convo.get_model("offline/eliza"),
+    context="Be brief.",
+    examples=[("i", "o"), {"input": "i", "output": {"content": "o"}}, convo.Example("i", "o")],
+    messages=["a", {"author": "1", "content": "b", "citation_metadata": cited}, convo.Message("0", "c")],
+    temperature=0.5,
+    candidate_count=3,
+    top_p=0.9,
+    top_k=40,
+    client=ScriptedClient("a", "b", "c"),
+    request_options=how,
+)
+last: str | None = response.last
+response.last = response.candidates[0]
+response.last = "by hand"
+response = response.reply({"content": "ho"}, request_options={"timeout": 5})
+contents: list[str] = [candidate["content"] for candidate in response.candidates]
+reasons: list[str] = [each.reason for each in response.filters if each.reason == convo.BlockedReason.SAFETY]
+filters: list[convo.Filter] = response.filters
+left_out: int = response.prompt.dropped_messages
+saved: types.ResponseDict = response.to_dict()
+counted_tokens: int = convo.count_message_tokens(messages="hi", model="offline/echo")["token_count"]
+limits: list[int] = [model.input_token_limit for model in convo.list_models()]
+model: convo.Model = convo.get_model("offline/echo", client=ScriptedClient())
+kept: convo.Conversation = store.create_from(response, name="kept", title="t")
+
+async def chatting() -> convo.ChatResponse:
+    response = await convo.chat_async(messages="hi", client=Awaited())
+    return await response.reply_async("ho", {"retry": convo.Retry()})
+
+shapes: list[
+    types.AnyModelNameOptions
+    | types.ExampleOptions
+    | types.ExamplesOptions
+    | types.MessageOptions
+    | types.MessagesOptions
+    | types.MessagePromptOptions
+    | types.RequestOptionsType
+] = []
+source: types.CitationSourceDict = {"uri": "u"}
+sources: types.CitationMetadataDict = {"citation_sources": [source, types.CitationSource(uri="v")]}
+message: types.MessageDict = {"content": "hi", "citation_metadata": sources}
+pair: types.ExampleDict = {"input": message, "output": types.Message(content="ho")}
+prompt: types.MessagePromptDict = {"context": "c", "examples": [pair], "messages": [message]}
+count: types.TokenCount = convo.count_message_tokens(prompt=prompt)
+
+def written(response: types.ChatResponse) -> tuple[types.Candidate, types.Filter | None]:
+    filters = [each for each in response.filters if each["reason"] is not types.BlockedReason.OTHER]
+    return response.candidates[0], filters[0] if filters else None
+
+values: tuple[types.Example, types.MessagePrompt, types.Model, types.CitationMetadata, types.RequestOptions] = (
+    types.Example("i", "o"),
+    types.MessagePrompt("c", (types.Example("i", "o"),), (types.Message("0", "hi"),)),
+    types.Model("m", 4096),
+    types.CitationMetadata(),
+    types.RequestOptions(timeout=5),
+)
+strangers: type[types.AuthorError] = convo.AuthorError
+"""
+
+CLIENTS = """
+from collections.abc import AsyncIterator, Iterator
+
+class Waiting:
+    def get_model(self, name: str) -> convo.Model:
+        return convo.Model(name, input_token_limit=4096)
+
+    def chat(self, request: convo.ChatRequest, *, deadline_s: float) -> convo.ChatReply:
+        return convo.ChatReply((convo.Candidate(0, request.messages[-1].content),))
+
+    def stream(self, request: convo.ChatRequest, *, deadline_s: float) -> Iterator[convo.Delta]:
+        yield convo.Delta("a", finish_reason="stop")
+
+class Awaited:
+    def get_model(self, name: str) -> convo.Model:
+        return convo.Model(name, input_token_limit=4096)
+
+    async def chat_async(self, request: convo.ChatRequest, *, deadline_s: float) -> convo.ChatReply:
+        return convo.ChatReply((), filters=(convo.Filter("SAFETY"),))
+
+    async def stream_async(self, request: convo.ChatRequest, *, deadline_s: float) -> AsyncIterator[convo.Delta]:
+        yield convo.Delta("a", finish_reason="stop")
+
+waiting: convo.ChatClient = Waiting()
+streaming: convo.StreamingClient = Waiting()
+awaited: convo.AsyncChatClient = Awaited()
+streaming_awaited: convo.AsyncStreamingClient = Awaited()
+"""
+
+ERRORS = """
+try:
+    store.get("nobody")
+except (convo.ConversationNotFound, convo.AmbiguousId, convo.NotFound, convo.NameTaken) as error:
+    retry: bool = error.retryable
+except convo.PromptTooLong as error:
+    over: int = error.tokens - error.limit
+except (convo.InvalidText, convo.InvalidParameter, convo.InvalidInput, convo.AuthorError) as error:
+    told: str = str(error)
+except convo.TurnInFlight as error:
+    pause_s: float = error.retry_after_s
+except convo.TurnUnfinished as error:
+    state: str = error.state
+except (convo.NoOpenTurn, convo.VersionConflict, convo.IdempotencyConflict, convo.LeaseLost) as error:
+    number: int = error.turn
+except (convo.ChoiceClosed, convo.TurnError) as error:
+    key: str | None = error.request_key
+except (convo.TurnNotFound, convo.CandidateNotFound) as error:
+    which: int = error.turn
+except convo.ModelNotFound as error:
+    wanted: str = error.model
+except convo.ReplyBlocked as error:
+    why: tuple[str, ...] = error.reasons
+except (convo.BadModelResponse, convo.StreamCut, convo.CallTimedOut, convo.ModelError) as error:
+    again: bool = error.retryable
+except (convo.StoreBusy, convo.StoreFull, convo.StoreReadOnly, convo.StoreCorrupt, convo.StoreUnavailable) as error:
+    hit: str | None = error.conversation
+except (convo.SchemaOutOfDate, convo.CommitUnknown, convo.StoredDataError, convo.StoreError) as error:
+    turn: int | None = error.turn
+except convo.ConvoError:
+    raise
+warned: type[UserWarning] = convo.RetiredModelWarning
+release: str = convo.__version__
+"""
+
+# A dictionary by itself passes for the strings that its keys are: the shapes of the page are iterables.
+WRONG = [
+    "talk.send(5)",
+    "talk.send('hi', temprature=1)",
+    "number: int = reply.text",
+    "store.create(contxt='Be brief.')",
+    "talk.send('hi', on_unfinished='retry')",
+    "talk.id = 'another'",
+    "convo.chat('hi')",
+    "talk.stream('hi', on_conflict='queue')",
+    "convo.Store('sqlite://', client=object())",
+    "none: str = response.last",
+    "convo.chat(messages=5)",
+    "convo.chat(messages=[5])",
+    "convo.chat(messages=[{'role': 'user', 'content': 'hi'}])",
+    "convo.chat(messages='hi', temperature='hot')",
+    "convo.chat(messages='hi', candidate_count=1.5)",
+    "convo.chat(messages='hi', examples=5)",
+    "convo.chat(messages='hi', model=5)",
+    "convo.chat(messages='hi', client=Awaited())",
+    "convo.chat(messages='hi', client=object())",
+    "convo.chat(messages='hi', request_options={'timeot': 5})",
+    "convo.chat(messages='hi', request_options={'retry': 3})",
+    "response.last = 5",
+    "response.reply(['a', 'b'])",
+    "response.candidates[0].content = 'x'",
+    "response.candidates[0]['content'] = 'x'",
+    "waiter: convo.ChatResponse = convo.chat_async(messages='hi')",
+    "store.create_from(response, context='another')",
+    "store.create_from('hi')",
+    "convo.get_model(5)",
+    "counted_as: str = convo.count_message_tokens(messages='hi')['token_count']",
+    "saved['filters']",
+    "convo.Retry(tries=3)",
+    "talk.as_prompt(5)",
+]
+
+PROGRAM = STORES + CLIENTS + CHATS + ERRORS
+
+
+def wrong_lines(tmp_path: Path, program: str) -> dict[int, str]:
+    """Return the numbers of the lines in which mypy finds an error, with what it says."""
+    path = tmp_path / "program.py"
+    path.write_text(program, encoding="utf-8")
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path), str(path)]
+    found = subprocess.run(command, cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False)
+    return {int(line): told for line, told in re.findall(r"program\.py:(\d+): error: (.*)", found.stdout)}
+
+
+def test_a_typed_program_is_accepted_and_each_wrong_use_is_found(tmp_path: Path):
+    lines = PROGRAM.count("\n")
+    found = wrong_lines(tmp_path, PROGRAM + "\n".join(WRONG) + "\n")
+    assert {} == {line: told for line, told in found.items() if line <= lines}
+    assert [] == [use for number, use in enumerate(WRONG, lines + 1) if number not in found]
+
+
+def test_the_typed_program_uses_every_public_name():
+    used = set(re.findall(r"\bconvo\.(\w+)", PROGRAM)) | {"types"}
+    assert sorted(used - {"testing"}) == convo.__all__
+    assert sorted(set(re.findall(r"\btypes\.(\w+)", PROGRAM))) == types.__all__
