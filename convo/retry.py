@@ -46,7 +46,7 @@ class Retry:
         return pause_s
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class RequestOptions(DictLike):
     """How long a request may take, and when it is made again. As a dictionary it always has both keys."""
 

@@ -60,8 +60,12 @@ class DictLike(Mapping[str, Any]):
     def __hash__(self) -> int:
         return hash(tuple(getattr(self, key) for key in self.KEYS))
 
+    def __repr__(self) -> str:
+        shown = [each for each in fields(self) if each.repr and getattr(self, each.name) != each.default]  # type: ignore[arg-type]  # a dataclass
+        return f"{type(self).__name__}({', '.join(f'{each.name}={getattr(self, each.name)!r}' for each in shown)})"
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CitationSource(DictLike):
     """Where a part of an answer may come from."""
 
@@ -75,7 +79,7 @@ class CitationSource(DictLike):
     license_: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CitationMetadata(DictLike):
     """The sources of an answer."""
 
@@ -87,7 +91,7 @@ class CitationMetadata(DictLike):
         return list(DictLike.__getitem__(self, key))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Message(DictLike):
     """One text by one author."""
 
@@ -114,7 +118,7 @@ class Message(DictLike):
     """Of an answer of chat(); none is stored."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Example(DictLike):
     """An input with the output that the model should have given."""
 
@@ -132,7 +136,7 @@ class Example(DictLike):
         return Message("", DictLike.__getitem__(self, key))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class MessagePrompt(DictLike):
     """What a model is given: a context, examples and messages, both oldest first."""
 
@@ -147,7 +151,7 @@ class MessagePrompt(DictLike):
         return value if isinstance(value, str) else list(value)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Candidate(DictLike):
     """One of the model's alternative replies, numbered from 0 as stored."""
 
@@ -179,7 +183,7 @@ class BlockedReason(StrEnum):
     OTHER = "OTHER"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Filter(DictLike):
     """Why a candidate was withheld."""
 

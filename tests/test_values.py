@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import convo
 from convo import (
     BlockedReason,
     Candidate,
@@ -76,6 +77,18 @@ def test_a_value_is_there_whatever_it_reads_as(value: Any):
     assert value
     assert value == copy.deepcopy(value) == pickle.loads(pickle.dumps(value))
     assert hash(value) == hash(copy.deepcopy(value))
+
+
+@pytest.mark.parametrize(
+    "value", [each for each, _ in READ if "<" not in repr(each)]
+)  # as enumerations show themselves
+def test_a_value_shows_what_is_set_and_how_it_was_made(value: Any):
+    assert value == eval(repr(value), {name: getattr(convo, name) for name in convo.__all__})
+    assert "None" not in repr(value) or value == Example(None, None)
+
+
+def test_a_value_shows_no_salt():
+    assert "Message(author='0', content='hi', tokens=3)" == repr(Message("0", "hi", tokens=3, salt=bytes(32)))
 
 
 def test_values_of_one_class_are_compared_whole():
