@@ -102,7 +102,15 @@ def test_there_has_to_be_a_message(chatting: Chatting, nothing: Any):
         ({"examples": ["odd"]}, ValueError),
         ({"examples": {"input": "a"}}, KeyError),
         ({"temperature": -1}, convo.InvalidParameter),
+        ({"candidate_count": 0}, convo.InvalidParameter),
         ({"candidate_count": 9}, convo.InvalidParameter),
+        ({"prompt": "hi"}, ValueError),
+        ({"messages": None, "prompt": "hi", "context": "c"}, ValueError),
+        ({"messages": None, "prompt": {"content": "hi"}}, KeyError),
+        ({"messages": ["a", "b"]}, ValueError),
+        ({"model": 5}, TypeError),
+        ({"model": "a\nb"}, ValueError),
+        ({"request_options": {"timeout": 0}}, ValueError),
         ({"top_p": 1.5}, convo.InvalidParameter),
         ({"top_k": True}, TypeError),
     ],
@@ -112,7 +120,7 @@ def test_what_cannot_be_used_is_refused_before_a_model_is_called(
 ):
     client = ScriptedClient("a")
     with pytest.raises(kind):
-        chatting.chat(model="test/model", client=client, **{"messages": "hi", **arguments})
+        chatting.chat(**{"model": "test/model", "client": client, "messages": "hi", **arguments})
     assert [] == client.requests
 
 
