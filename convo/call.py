@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from enum import Enum
 from functools import partial
+from typing import Any
 
+from convo import options
 from convo.clients.base import AnyClient, AsyncChatClient, ChatClient, ChatReply, ChatRequest
-from convo.errors import BadModelResponse, CallTimedOut, InvalidText, ModelError, ModelNotFound
+from convo.errors import BadModelResponse, CallTimedOut, InvalidInput, InvalidText, ModelError, ModelNotFound
 from convo.text import repair_text
 from convo.tokens import estimate
 from convo.values import BROKEN_OFF, BlockedReason, Candidate, CitationMetadata, Filter, Usage
@@ -126,9 +128,12 @@ def _label(given: object) -> str | None:
     return repair_text(str(given)[:MAX_LABEL])[0] if given not in (None, "") else None
 
 
-def _citations(given: object) -> CitationMetadata | None:
-    """Return where an answer may come from; None for what does not tell, as the answer is not lost for it."""
-    return given if isinstance(given, CitationMetadata) else None
+def _citations(given: Any) -> CitationMetadata | None:  # noqa: ANN401 - clients are others' code
+    """Return where an answer may come from; None for what cannot be read, as the answer is not lost for it."""
+    try:
+        return options.citations(given)
+    except (TypeError, InvalidInput):
+        return None
 
 
 def ending(finish_reason: object) -> str | None:
@@ -155,8 +160,6 @@ def _usable(candidates: tuple[Candidate, ...], wanted: int) -> tuple[Candidate, 
                 finish_reason=ending(each.finish_reason),
                 repaired=repaired,
                 tokens=estimate(content),
-                citation_metadata=each.citation_metadata
-                if isinstance(each.citation_metadata, CitationMetadata)
-                else None,
+                citation_metadata=_citations(each.citation_metadata),
             )
     return tuple(unique.values())

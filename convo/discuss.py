@@ -14,7 +14,7 @@ from typing import Any
 from convo import options, prepare
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient, ChatClient, ChatReply, ChatRequest, check_awaited, check_waiting
-from convo.errors import CallTimedOut, ModelError, ReplyBlocked
+from convo.errors import CallTimedOut, InvalidInput, ModelError, ReplyBlocked
 from convo.models import RETIRED, model_name, resolve
 from convo.prompt import Budget, fit
 from convo.retry import RequestOptions
@@ -81,11 +81,11 @@ class ChatResponse:
     def last(self) -> str | None:
         """The text of the answer that reply() goes on from: candidate 0, until another one is set; None when blocked.
 
-        Set it to another candidate, or to any other message: the next reply() follows it. Raises what options.message()
-        does, and AuthorError for another author than the model's.
+        Set it to another candidate, or to any other message: the next reply() follows it. An author that is not named
+        stays; another one than in the turns before is an AuthorError.
         """
         answer = self.messages[-1]
-        return None if answer is None else answer.content
+        return None if answer is None else options.message(answer).content
 
     @last.setter
     def last(self, answer: MessageOptions) -> None:
@@ -138,15 +138,17 @@ class ChatResponse:
         Raises:
             ReplyBlocked: there is no answer to go on from.
         """
-        *before, asked, answer = options.messages(self._answered())
-        opening = before.pop(0).content if len(before) % 2 else None
+        said = options.sided(self._answered())
+        opening = said.pop(0).content if said[0].side == MODEL else None
+        if not said or said[-1].side != MODEL:
+            raise InvalidInput("a chat is kept when it ends with the model's answer to a message: reply() first")
         return CreateOptions(
-            model=self.model,
+            model=model_name(self.model),
             context=self.context,
             examples=self.examples,
             opening=opening,
-            messages=[*before, asked, answer],
-            authors=(asked.author, answer.author),
+            messages=said,
+            authors=(said[-2].author, said[-1].author),
             temperature=self.temperature,
             candidate_count=self.candidate_count,
             top_p=self.top_p,
@@ -154,10 +156,9 @@ class ChatResponse:
         )
 
     def _next(self, message: MessageOptions) -> Chat:
-        said = options.discussion([*self._answered(), options.message(message)])
-        prompt = MessagePrompt(self.context, tuple(self.examples), tuple(said))
+        said: list[Any] = [*self._answered(), options.message(message)]
         given = {name: getattr(self, name) for name in ("temperature", "candidate_count", "top_p", "top_k")}
-        return Chat(self.model, prompt, options.parameters(given))
+        return _chat(self.model, None, given, context=self.context, examples=self.examples, messages=said)
 
     def _answered(self) -> list[Message]:
         """Return the messages, which end with an answer.
@@ -303,13 +304,15 @@ def _discuss(asked: Chat, client: AnyClient | None, how: RequestOptions) -> Step
     """Find out who answers, leave out what does not fit, and ask; again after a failure, if that is wanted."""
     deadline_s = DEADLINE_S if how.timeout is None else how.timeout
     until = time.monotonic() + deadline_s
-    service = yield Resolve(asked.model, client, deadline_s)
-    prompt = asked.fitted(service.model)
-    request = ChatRequest(service.model.name, prompt.context, prompt.examples, prompt.messages, asked.parameters)
     failures = 0
     while (left_s := until - time.monotonic()) > 0:
         try:
-            reply: ChatReply = yield Call(service.client, request, left_s)
+            service = yield Resolve(asked.model, client, left_s)
+            prompt = asked.fitted(service.model)
+            request = ChatRequest(
+                service.model.name, prompt.context, prompt.examples, prompt.messages, asked.parameters
+            )
+            reply: ChatReply = yield Call(service.client, request, max(until - time.monotonic(), 0))
         except ModelError as error:
             failures += 1
             pause_s = how.retry.pause_s(failures) if how.retry and error.retryable else None
@@ -318,7 +321,7 @@ def _discuss(asked: Chat, client: AnyClient | None, how: RequestOptions) -> Step
             yield Pause(pause_s)
         else:
             return _response(asked, prompt, reply, client, request.model)
-    raise CallTimedOut(request.model, deadline_s)
+    raise CallTimedOut(asked.model, deadline_s)
 
 
 def _response(asked: Chat, prompt: Fit, reply: ChatReply, client: AnyClient | None, model: str) -> ChatResponse:

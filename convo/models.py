@@ -53,6 +53,7 @@ def resolve(name: str, client: Client | None = None) -> Service[Client | Offline
             raise ModelError(f"the client failed with {type(error).__name__} when asked for {name}") from error
         if not isinstance(model, Model):
             raise BadModelResponse(f"get_model() of the client must return a Model, not a {type(model).__name__}")
+        _check_limits(model)
         return Service(model, client)
     if name == RETIRED:
         served_by = default_model() if default_model() != RETIRED else ELIZA.name
@@ -65,8 +66,19 @@ def resolve(name: str, client: Client | None = None) -> Service[Client | Offline
     return Service(_OFFLINE.get_model(name), _OFFLINE)
 
 
+def _check_limits(model: Model) -> None:
+    """Raise BadModelResponse unless a client's model has limits that can be counted with."""
+    for name, lowest in (("input_token_limit", 1), ("message_overhead", 0)):
+        value = getattr(model, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+            raise BadModelResponse(f"{name} of the client's model must be a whole number from {lowest}, not {value!r}")
+
+
 def _depth() -> int:
-    """Return how many calls up from resolve() the program stands that uses convo: a warning is about its line."""
+    """Return how many calls up from resolve() the program stands that uses convo: a warning is about its line.
+
+    A coroutine that is a task of its own was called by nobody: then it is the event loop's.
+    """
     frame, depth = sys._getframe(1), 1  # noqa: SLF001 - the documented way to the frames of callers
     while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith(f"{__package__}."):
         frame, depth = frame.f_back, depth + 1
@@ -89,7 +101,10 @@ async def resolve_async(
     from convo.threads import run_apart
 
     with anyio.move_on_after(deadline_s):
-        return await run_apart(partial(resolve, name, client), "limits")
+        try:
+            return await run_apart(partial(resolve, name, client), "limits")
+        except RuntimeError as error:  # there can be no more threads: resolve() itself raises none
+            raise ModelError(f"the client could not be asked for {name}: {error}") from error
     raise CallTimedOut(name, deadline_s)
 
 

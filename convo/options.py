@@ -19,6 +19,7 @@ from convo.tokens import estimate
 from convo.values import (
     MODEL,
     USER,
+    Candidate,
     CitationMetadata,
     CitationSource,
     Example,
@@ -94,7 +95,7 @@ def message(given: MessageOptions, what: str = "message") -> Message:
 
     Raises:
         TypeError: not a string, a dictionary or a Message, or one without content.
-        ValueError: a dictionary with an unknown key.
+        InvalidInput: a dictionary with an unknown key.
         InvalidText: a text that must not be stored, or an empty one.
     """
     read: Mapping[str, Any] = given if isinstance(given, Mapping) else {"content": given}
@@ -108,33 +109,53 @@ def message(given: MessageOptions, what: str = "message") -> Message:
         "" if author is None else _clean_author(author),
         content,
         tokens=estimate(content),
-        citation_metadata=_citations(read.get("citation_metadata")),
+        citation_metadata=citations(read.get("citation_metadata")),
     )
 
 
 def _check_keys(given: Mapping[str, Any], known: Sequence[str], name: str) -> None:
     if unknown := set(given) - set(known):
-        msg = f"Unknown field for {name}: {min(map(str, unknown))!r}"
-        raise ValueError(msg)
+        raise InvalidInput(f"Unknown field for {name}: {min(map(str, unknown))!r}")
 
 
-def _citations(given: Mapping[str, Any] | None) -> CitationMetadata | None:
-    """Return where a message may come from, as a value; None when it does not say."""
-    if given is None or isinstance(given, CitationMetadata):
-        return given
-    if not isinstance(given, Mapping):
-        msg = f"citation_metadata must be a dictionary, not {type(given).__name__}"
+def citations(given: Mapping[str, Any] | None) -> CitationMetadata | None:
+    """Return where a message may come from, as a value; None when it does not say.
+
+    Raises:
+        TypeError: another type.
+        InvalidInput: an unknown key, or a text that must not be stored.
+    """
+    if given is None:
+        return None
+    _check_keys(_mapping(given, "citation_metadata"), CitationMetadata.KEYS, "CitationMetadata")
+    sources = given.get("citation_sources") or ()
+    if not isinstance(sources, list | tuple):
+        msg = f"citation_sources must be a list, not {type(sources).__name__}"
         raise TypeError(msg)
-    _check_keys(given, CitationMetadata.KEYS, "CitationMetadata")
-    return CitationMetadata(tuple(map(_source, given.get("citation_sources") or ())))
+    return CitationMetadata(tuple(map(_source, sources)))
 
 
 def _source(given: Mapping[str, Any]) -> CitationSource:
+    _check_keys(_mapping(given, "a citation source"), CitationSource.KEYS, "CitationSource")
+    read: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for name, value in read.items():
+        read[name] = whole_number(value, name) if name.endswith("_index") else clean_text(value, name)
+    return CitationSource(**read)
+
+
+def _mapping(given: Any, what: str) -> Mapping[str, Any]:  # noqa: ANN401 - the caller's value, of any type
     if not isinstance(given, Mapping):
-        msg = f"a citation source must be a dictionary, not {type(given).__name__}"
+        msg = f"{what} must be a dictionary, not {type(given).__name__}"
         raise TypeError(msg)
-    _check_keys(given, CitationSource.KEYS, "CitationSource")
-    return CitationSource(**given)
+    return given
+
+
+def whole_number(number: int, what: str) -> int:
+    """Return a whole number, and nothing that is equal to one."""
+    if isinstance(number, bool) or not isinstance(number, int):
+        msg = f"{what} must be a whole number, not {type(number).__name__}"
+        raise TypeError(msg)
+    return number
 
 
 def messages(given: MessagesOptions | None) -> list[Message]:
@@ -142,40 +163,63 @@ def messages(given: MessagesOptions | None) -> list[Message]:
 
     Raises:
         AuthorError: two names on one side.
-        TypeError, ValueError, InvalidText: as message().
+        TypeError, InvalidInput: as message().
     """
     if given is None:
         return []
-    several: Any = [given] if isinstance(given, str | Mapping) else given
-    if isinstance(several, bytes) or not isinstance(several, Iterable):
-        msg = f"messages must be one message, or several in a list, not {type(given).__name__}"
-        raise TypeError(msg)
-    made = [message(each, f"message {number}") for number, each in enumerate(several)]
+    made = [message(each, f"message {number}") for number, each in enumerate(_several(given))]
     names = [_author(made[side::2], AUTHORS[side]) for side in (USER, MODEL)]
     return [replace(each, side=index % 2, author=names[index % 2]) for index, each in enumerate(made)]
 
 
-def discussion(given: MessagesOptions | None) -> list[Message]:
-    """Return messages() of which the last one is to be answered: they end on the user's side.
+def _several(given: MessagesOptions) -> list[Any]:
+    if isinstance(given, str | Mapping):
+        return [given]
+    several: Any = given
+    if isinstance(several, bytes) or not isinstance(several, Iterable):
+        msg = f"messages must be one message, or several in a list, not {type(given).__name__}"
+        raise TypeError(msg)
+    return list(several)
 
-    One that begins with the model's, an opening, has an even number of them, and says so by naming both authors.
+
+def sided(given: MessagesOptions | None) -> list[Message]:
+    """Return messages(), each on its side: the user speaks first, unless the model did.
+
+    It did when a Message says so by its side, or when there is an even number of them and the first author is named
+    "1", and the second one otherwise.
+
+    Raises:
+        AuthorError: two Messages say different things; or as messages().
+        TypeError, InvalidInput: as messages().
+    """
+    items = [] if given is None else _several(given)
+    made = messages(items)
+    told = {index % 2 for index, each in enumerate(items) if isinstance(each, Message) and each.side == MODEL}
+    if len(items) == 1 or not made:
+        return made
+    if len(told) > 1:
+        raise AuthorError("authors must alternate strictly, and two Messages of the model's side stand on both")
+    is_named = len(made) % 2 == 0 and made[0].author == AUTHORS[MODEL] != made[1].author
+    is_opened = told == {0} if told else is_named
+    return [replace(each, side=1 - each.side) for each in made] if is_opened else made
+
+
+def discussion(given: MessagesOptions | None) -> list[Message]:
+    """Return sided() messages of which the last one is to be answered.
 
     Raises:
         InvalidInput: there is none, or the last one is the model's.
-        AuthorError, TypeError, ValueError, InvalidText: as messages().
+        AuthorError, TypeError: as sided().
     """
-    made = messages(given)
+    made = sided(given)
     if not made:
         raise InvalidInput("there is nothing to answer: give at least one message")
-    if len(made) % 2:
-        return made
-    opener, answerer = made[0].author, made[1].author
-    if opener in (AUTHORS[USER], answerer) or answerer == AUTHORS[MODEL]:
+    if made[-1].side == MODEL:
         raise InvalidInput(
-            f"the newest message must be the user's, and of {len(made)} the last one is the model's: give an odd "
-            "number, such as ['Hi', 'Hello!', 'How are you?']; if the model spoke first, name both authors"
+            f"the newest message must be the user's, and of these {len(made)} the last one is the model's: the user "
+            "begins, as in ['Hi', 'Hello!', 'How are you?']; if the model did, name it '1' and the user otherwise"
         )
-    return [replace(each, side=1 - each.side) for each in made]
+    return made
 
 
 def prompt(
@@ -190,18 +234,29 @@ def prompt(
     Raises:
         InvalidInput: whole and in parts.
         KeyError: a dictionary that is no prompt, such as a message's.
-        TypeError, InvalidText: the context is no text, or one that must not be stored.
+        TypeError, InvalidText: as context_text().
     """
     parts: Mapping[str, Any] = {"context": context, "examples": examples, "messages": messages}
     if given is not None:
         if any(each is not None for each in parts.values()):
             raise InvalidInput("a prompt is given whole, as prompt=, or as context=, examples= and messages=, not both")
-        parts = given if isinstance(given, Mapping) and not isinstance(given, Message) else {"messages": given}
+        whole: Any = given
+        is_prompt = isinstance(whole, Mapping) and not isinstance(whole, Message | Candidate)
+        parts = whole if is_prompt else {"messages": whole}
         if unknown := set(parts) - set(MessagePrompt.KEYS):
             msg = f"a prompt has {', '.join(MessagePrompt.KEYS)}, and no {min(map(str, unknown))!r}: pass messages="
             raise KeyError(msg)
-    told = parts.get("context")
-    return "" if told is None else clean_text(told, "context"), parts.get("examples"), parts.get("messages")
+    return context_text(parts.get("context")) or "", parts.get("examples"), parts.get("messages")
+
+
+def context_text(given: str | None) -> str | None:
+    """Return a context; None for an empty one.
+
+    Raises:
+        TypeError: no text.
+        InvalidText: a text that must not be stored, or nothing but space.
+    """
+    return None if given is None or given == "" else clean_message(given, "context")
 
 
 def request_options(given: RequestOptionsType | None) -> RequestOptions:
@@ -213,10 +268,7 @@ def request_options(given: RequestOptionsType | None) -> RequestOptions:
     """
     if given is None:
         return RequestOptions()
-    if not isinstance(given, Mapping):
-        msg = f"request_options must be RequestOptions or a dictionary, not {type(given).__name__}"
-        raise TypeError(msg)
-    if unknown := set(given) - set(RequestOptions.KEYS):
+    if unknown := set(_mapping(given, "request_options")) - set(RequestOptions.KEYS):
         msg = f"unknown request option {min(map(str, unknown))!r}: there are {', '.join(RequestOptions.KEYS)}"
         raise TypeError(msg)
     timeout, retry = given.get("timeout"), given.get("retry")
@@ -265,13 +317,12 @@ def history(given: MessagesOptions | None, names: tuple[str, str]) -> list[Messa
 
     Raises:
         AuthorError: an author who is not the one of that side.
-        ValueError: the history ends with the user's message.
-        TypeError, ValueError, InvalidText: as message().
+        InvalidInput: the history ends with the user's message.
+        TypeError, InvalidInput: as message().
     """
     made = messages(given)
     if len(made) % 2:
-        msg = "the history ends with a message that has no reply: pass the last text to send()"
-        raise ValueError(msg)
+        raise InvalidInput("the history ends with a message that has no reply: pass the last text to send()")
     for side, found in zip((USER, MODEL), made[:2], strict=False):
         is_default = found.author == AUTHORS[side] and found.author != names[1 - side]
         if found.author != names[side] and not is_default:
@@ -285,7 +336,7 @@ def examples(given: ExamplesOptions | None) -> list[Example]:
     Raises:
         TypeError: a bare string, or an item of no known shape.
         KeyError: a dictionary without input or output.
-        ValueError: a flat list of odd length, or an item that is not a pair.
+        InvalidInput: a flat list of odd length, or an item that is not a pair.
         InvalidText: a text that must not be stored, or an empty one.
     """
     if given is None:
@@ -298,8 +349,9 @@ def examples(given: ExamplesOptions | None) -> list[Example]:
     items: list[Any] = list(given)
     if items and _is_message(items[0]):
         if len(items) % 2:
-            msg = f"a flat list of examples alternates inputs and outputs, and this one has {len(items)} items"
-            raise ValueError(msg)
+            raise InvalidInput(
+                f"a flat list of examples alternates inputs and outputs, and this one has {len(items)} items"
+            )
         return [_pair(items[index], items[index + 1]) for index in range(0, len(items), 2)]
     if items and isinstance(items[0], Mapping) and not {"input", "output"} <= set(items[0]):
         msg = "a list of examples begins with a pair, {'input': …, 'output': …}, or with a message, {'content': …}"
@@ -315,6 +367,9 @@ def _example(item: object) -> Example:
     if isinstance(item, Example):
         return _pair(item.input, item.output)
     if isinstance(item, Mapping) and not isinstance(item, Message):
+        if missing := set(Example.KEYS) - set(item):
+            msg = f"an example has an input and an output, and this one has no {min(missing)!r}"
+            raise KeyError(msg)
         pair = [item[key] for key in Example.KEYS]
         _check_keys(item, Example.KEYS, "Example")
         return _pair(*pair)
@@ -323,8 +378,7 @@ def _example(item: object) -> Example:
         raise TypeError(msg)
     pair = list(item)
     if len(pair) != len(Example.KEYS):
-        msg = f"an example must have an input and an output, and this one has {len(pair)} items"
-        raise ValueError(msg)
+        raise InvalidInput(f"an example must have an input and an output, and this one has {len(pair)} items")
     return _pair(*pair)
 
 

@@ -15,7 +15,7 @@ from convo.clients.base import ChatReply
 from convo.errors import InvalidInput, InvalidParameter, InvalidText, ReplyBlocked
 from convo.models import default_model
 from convo.options import MAX_DEADLINE_S
-from convo.shapes import CreateOptions, ParameterOptions, SettingOptions
+from convo.shapes import CreateOptions, MessageOptions, ParameterOptions, SettingOptions
 from convo.store.conversations import NewConversation
 from convo.store.turns import Answer
 from convo.text import clean_message, clean_text
@@ -45,7 +45,7 @@ KEEP = Keep()
 
 
 def creation(
-    name: str | None, owner: str | None, settings: CreateOptions, candidates: Sequence[Candidate] = ()
+    name: str | None, owner: str | None, settings: CreateOptions, candidates: Sequence[MessageOptions] = ()
 ) -> NewConversation:
     """Return what ConversationRepository.create() takes; `candidates` are those of the history's last turn.
 
@@ -54,8 +54,9 @@ def creation(
     """
     check_names(settings, CreateOptions)
     names = options.authors(settings.get("authors", options.AUTHORS))
-    context, opening, title = settings.get("context"), settings.get("opening"), settings.get("title")
-    told = None if context is None or context == "" else _text(context, "context", "")
+    context = options.context_text(settings.get("context"))
+    opening, title = settings.get("opening"), settings.get("title")
+    told = None if context is None else Message(content=context, tokens=estimate(context))
     given = {key: value for key, value in settings.items() if key in ParameterOptions.__annotations__}
     history, unchosen = _chosen_of(options.history(settings.get("messages"), names), candidates)
     return NewConversation(
@@ -83,18 +84,20 @@ def check_names(settings: Mapping[str, Any], known: type[CreateOptions | Setting
         raise TypeError(msg)
 
 
-def _chosen_of(history: list[Message], candidates: Sequence[Candidate]) -> tuple[list[Message], list[Message]]:
+def _chosen_of(history: list[Message], candidates: Sequence[MessageOptions]) -> tuple[list[Message], list[Message]]:
     """Return a history whose last message is one of `candidates`, and the others; one that is none of them is last."""
     if not candidates:
         return history, []
     chosen = history[-1]
-    made = [options.message(each) for each in candidates]
-    given = [
-        replace(each, author=chosen.author, side=MODEL, candidate=index, finish_reason=ending(candidate.finish_reason))
-        for index, (each, candidate) in enumerate(zip(made, candidates, strict=True))
-    ]
-    found = next((each for each in given if each.content == chosen.content), replace(chosen, candidate=len(given)))
-    return [*history[:-1], found], [each for each in given if each.candidate != found.candidate]
+    alternatives: dict[str | None, Message] = {}
+    for each in candidates:
+        made = options.message(each)
+        kept = replace(made, author=chosen.author, side=MODEL, candidate=len(alternatives))
+        if isinstance(each, Candidate):
+            kept = replace(kept, finish_reason=ending(each.finish_reason), repaired=each.repaired)
+        alternatives.setdefault(made.content, kept)
+    found = alternatives.pop(chosen.content, replace(chosen, candidate=len(alternatives)))
+    return [*history[:-1], found], list(alternatives.values())
 
 
 def changes(record: ConversationRecord, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,16 +203,8 @@ def positive(number: int, what: str) -> int:
 
 def not_below(lowest: int, number: int, what: str) -> int:
     """Return a whole number from `lowest` that both databases can hold."""
-    if whole_number(number, what) < lowest:
+    if options.whole_number(number, what) < lowest:
         raise InvalidParameter(f"{what} must be at least {lowest}, not {number}")
-    return number
-
-
-def whole_number(number: int, what: str) -> int:
-    """Return a whole number, and nothing that is equal to one."""
-    if isinstance(number, bool) or not isinstance(number, int):
-        msg = f"{what} must be a whole number, not {type(number).__name__}"
-        raise TypeError(msg)
     return number
 
 

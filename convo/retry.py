@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,9 +30,10 @@ class Retry:
     maximum_s: float = 10.0
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise InvalidParameter(f"attempts must be at least 1, not {self.attempts}")
-        if not 0 <= self.initial_s <= self.maximum_s <= MAX_PAUSE_S or not self.multiplier >= 1:
+        attempts: object = self.attempts
+        if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts < 1:
+            raise InvalidParameter(f"attempts must be a whole number from 1, not {self.attempts!r}")
+        if not 0 <= self.initial_s <= self.maximum_s <= MAX_PAUSE_S or not 1 <= self.multiplier < math.inf:
             raise InvalidParameter(
                 f"pauses must be 0 <= initial_s <= maximum_s <= {MAX_PAUSE_S:.0f}, and grow by a multiplier from 1"
             )

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, Required, TypedDict
 
 from convo.retry import RequestOptions, Retry
 from convo.values import Candidate, CitationMetadata, CitationSource, Example, Message, MessagePrompt, Model
@@ -28,10 +28,10 @@ class CitationMetadataDict(TypedDict, total=False):
 
 
 class MessageDict(TypedDict, total=False):
-    """A message, as a dictionary. It must have content; without an author its place among others tells who says it."""
+    """A message, as a dictionary. Without an author its place among others tells who says it."""
 
     author: str | None
-    content: str
+    content: Required[str]
     citation_metadata: CitationMetadata | CitationMetadataDict | None
 
 
@@ -58,7 +58,7 @@ class MessagePromptDict(TypedDict, total=False):
     messages: MessagesOptions | None
 
 
-MessagePromptOptions = MessagesOptions | MessagePromptDict | MessagePrompt
+MessagePromptOptions = str | Message | Candidate | Iterable[MessageOptions] | MessagePromptDict | MessagePrompt
 
 
 class RequestOptionsDict(TypedDict, total=False):

@@ -180,6 +180,11 @@ def creation_from(
 ) -> Steps[ConversationRecord]:
     """Return the steps of create_from(), for both shells."""
     prepare.check_names(settings, SettingOptions)
+    if not isinstance(response, ChatResponse):
+        msg = (
+            f"create_from() takes a ChatResponse, not a {type(response).__name__}: create() takes what was saved of one"
+        )
+        raise TypeError(msg)
     whole = cast("CreateOptions", {**response.as_settings(), **settings})
     return (yield from creation(store, name, owner, whole, response.candidates))
 

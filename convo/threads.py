@@ -145,11 +145,13 @@ class _Apart:
     def _start(self) -> None:
         try:
             threading.Thread(target=self._serve, name="convo client", daemon=True).start()
-        except RuntimeError as error:  # there can be no more threads: the callers hear it, and nobody does it later
+        except BaseException as error:
             with self._changed:
                 self._is_one_coming = False
-                unserved = [self._jobs.popleft() for _ in range(len(self._jobs))]
-            for each in unserved:
+                unserved = [self._jobs.pop() for _ in range(len(self._jobs) - self._idle)]
+            if not isinstance(error, RuntimeError):
+                raise
+            for each in unserved:  # there can be no more threads: the callers hear it, and nobody does it later
                 each.fail(error)
 
     def _serve(self) -> None:

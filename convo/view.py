@@ -69,7 +69,7 @@ class View:
 
     def turn(self, number: int) -> Turn:
         """Return one turn."""
-        number = prepare.whole_number(number, "number")
+        number = options.whole_number(number, "number")
         return self.read(lambda repository, record: repository.turn(record, number))
 
     def examples(self) -> list[Example]:
@@ -102,8 +102,8 @@ class View:
 
     def choose(self, candidate: int, turn_number: int | None) -> None:
         """Make another candidate of the last turn the one that counts."""
-        candidate = prepare.whole_number(candidate, "candidate")
-        turn_number = None if turn_number is None else prepare.whole_number(turn_number, "turn_number")
+        candidate = options.whole_number(candidate, "candidate")
+        turn_number = None if turn_number is None else options.whole_number(turn_number, "turn_number")
         id, owner = self.record.id, self.record.owner
         self.record = self.write(lambda repository: turn.choose(repository, id, owner, candidate, turn_number))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -170,6 +171,13 @@ def with_none_inside(chatting: Chatting, response: ChatResponse) -> Any:
     return said(chatting.chat(**kept, client=ScriptedClient("b")).messages)
 
 
+def carried(chatting: Chatting, response: ChatResponse) -> list[Any]:
+    response.model = "m"
+    after = chatting.reply(response, "ho")
+    parameters = [after.temperature, after.candidate_count, after.top_p, after.top_k]
+    return [after.model, after.context, len(after.examples), *parameters]
+
+
 class Awaited:
     """A client that can only be awaited."""
 
@@ -202,6 +210,8 @@ A, B, C = [("0", "a"), ("1", "b"), ("0", "c")]
 ONE, TWO = [("a", "b")], [("a", "b"), ("c", "d")]
 CITED = CitationMetadata((CitationSource(0, 5, "u", "MIT"),))
 CITED_DICT = {"citation_sources": [{"start_index": 0, "end_index": 5, "uri": "u", "license_": "MIT"}]}
+FIELDS = ["model", "context", "examples", "messages", "temperature", "candidate_count"]
+FIELDS += ["candidates", "filters", "top_p", "top_k", "_client"]
 NINE = ["model", "context", "examples", "messages", "temperature", "candidate_count", "top_p", "top_k", "candidates"]
 
 SURFACE = [
@@ -209,8 +219,9 @@ SURFACE = [
     Row("1", "an unknown argument", lambda _: convo.chat(message="hi"), TypeError),
     Row("1", "a bad model beside a conflict", asked_of(5, prompt="hi"), TypeError),
     Row("1", "a model that is None", asks(model=None), TypeError, "answer", "`model=None`"),
-    Row("1", "a model by name", asked_of("m/x"), "m/x"),
-    Row("1", "a model as a Model", asked_of(convo.Model("m/x", 9)), "m/x"),
+    Row("1", "a model by name", asked_of("models/x"), "models/x"),
+    Row("1", "a model as a Model", asked_of(convo.Model("models/x", 9)), "models/x"),
+    Row("1", "a model of another provider", asked_of("openai/x"), ValueError, "openai/x", "Model names"),
     Row("1", "a model that nobody has", lambda _: convo.chat(model="gpt", messages="hi"), ValueError),
     Row("1", "temperature -1", parameter("temperature", -1), -1.0, ValueError, "Values outside their range"),
     Row("1", "temperature 0 is sent", parameter("temperature", 0), 0.0),
@@ -239,15 +250,15 @@ MESSAGE = [
         "Callers' own objects",
     ),
     Row("1.1", "a text", messages("a"), [A]),
-    Row("1.1", "an empty text", messages(""), [("0", "")], ValueError, "Empty messages"),
+    Row("1.1", "an empty text", messages(""), [("0", "")], ValueError, "Empty texts"),
     Row("1.1", "a dictionary", messages({"content": "a"}), [A]),
     Row("1.1", "a dictionary with an author", messages(X), [("x", "a")]),
     Row("1.1", "an author that is None", messages({"author": None, "content": "a"}), [A]),
-    Row("1.1", "an empty dictionary", messages({}), [("0", "")], TypeError, "Empty messages"),
-    Row("1.1", "only an author", messages({"author": "x"}), [("x", "")], TypeError, "Empty messages"),
+    Row("1.1", "an empty dictionary", messages({}), [("0", "")], TypeError, "Empty texts"),
+    Row("1.1", "only an author", messages({"author": "x"}), [("x", "")], TypeError, "Empty texts"),
     Row("1.1", "another key", messages({"role": "user", "content": "a"}), ValueError),
     Row("1.1", "content that is no text", messages({"content": 5}), TypeError),
-    Row("1.1", "None", messages([None]), [("0", "")], TypeError, "Empty messages"),
+    Row("1.1", "None", messages([None]), [("0", "")], TypeError, "Empty texts"),
     *(
         Row("1.1", f"a message that is {what}", messages([value]), TypeError)
         for what, value in [("a number", 5), ("bytes", b"a"), ("a list", ["a"]), ("a tuple", ("a",))]
@@ -325,7 +336,7 @@ EXAMPLE = [
     Row("1.3", "a tuple of three", examples([("a", "b", "c")]), ValueError),
     Row("1.3", "a tuple of one", examples([("a",)]), ValueError),
     Row("1.3", "a text among pairs", examples([["a", "b"], "cd"]), TWO, TypeError, "Examples as a bare string"),
-    Row("1.3", "None", examples([None]), [("", "")], TypeError, "Empty messages"),
+    Row("1.3", "None", examples([None]), [("", "")], TypeError, "Empty texts"),
     Row("1.3", "a number among pairs", examples([("a", "b"), 5]), TypeError),
     Row("1.3", "a Message among pairs", examples([("a", "b"), Message("", "c")]), TypeError),
     Row(
@@ -350,6 +361,7 @@ EXAMPLES = [
     Row("1.4", "an example in a flat list", examples(["a", {"input": "b", "output": "c"}]), ValueError),
     Row("1.4", "a tuple of two texts", examples(("a", "b")), ONE),
     Row("1.4", "a list of one pair", examples([("a", "b")]), ONE),
+    Row("1.4", "a list that begins with an Example", examples([Example("a", "b"), ("c", "d")]), TWO),
     Row("1.4", "pairs of all kinds", examples([("a", "b"), {"input": "c", "output": "d"}]), TWO),
     Row("1.4", "a second one without output", examples([("a", "b"), {"input": "c"}]), KeyError),
     Row("1.4", "a text of two letters", examples("ab"), ONE, TypeError, "Examples as a bare string"),
@@ -402,6 +414,8 @@ PROMPT = [
     ),
     Row("1.5", "parts that are None", prompt({"context": None, "examples": None, "messages": "a"}), ("", 0, [A])),
     Row("1.5", "an empty one", prompt({}), ("", 0, []), ValueError, "No message"),
+    Row("1.5", "a blank context", prompt({"context": " ", "messages": "a"}), (" ", 0, [A]), ValueError, "Empty texts"),
+    Row("1.5", "only a context", asks(messages=None, context="c"), "answer", ValueError, "No message"),
     Row("1.5", "a context that is a number", prompt({"context": 5, "messages": "a"}), TypeError),
     Row("1.5", "a context that is a list", asks(context=["c"]), TypeError),
 ]
@@ -423,7 +437,7 @@ CALL = [
     Row("1.7", "RequestOptions with another name", lambda _: RequestOptions(timeot=5), TypeError),
     Row("1.7", "another key of RequestOptions", lambda _: RequestOptions()["timeot"], KeyError),
     Row("1.7", "the keys of RequestOptions", lambda _: sorted(RequestOptions()), ["retry", "timeout"]),
-    Row("1.7", "a client of the retired service", asks(client=object()), "answer", TypeError, "`client`"),
+    Row("1.7", "a client of the retired service", asks(client=object()), AttributeError, TypeError, "`client`"),
     Row("1.7", "a ChatResponse of nothing", lambda _: bool(ChatResponse()), True, TypeError, "Making a `ChatResponse`"),
     Row(
         "1.7",
@@ -440,6 +454,18 @@ CALL = [
             ],
         ),
         ["", [], None, None, None, None],
+    ),
+    Row(
+        "1.7",
+        "fields of a response, in order",
+        answered("a", then=lambda _, response: [name for name in vars(response) if name in FIELDS]),
+        FIELDS,
+    ),
+    Row(
+        "1.7",
+        "what a reply carries",
+        answered("a", "b", then=carried, context="c", examples=["i", "o"], temperature=0.5, top_p=0.9, top_k=3),
+        ["m", "c", 1, 0.5, None, 0.9, 3],
     ),
     Row(
         "1.7",
@@ -542,7 +568,7 @@ CALL = [
         ),
         [("1", "b")],
     ),
-    Row("1.7", "last set to None", answered("a", then=set_last(None)), [("", "")], TypeError, "Empty messages"),
+    Row("1.7", "last set to None", answered("a", then=set_last(None)), [("", "")], TypeError, "Empty texts"),
     Row("1.7", "last set to a number", answered("a", then=set_last(5)), TypeError),
     Row(
         "1.7",
@@ -584,7 +610,7 @@ CALL = [
         blocked(with_none_inside),
         [("0", "hi"), ("1", ""), ("0", "ho"), ("1", "b")],
         TypeError,
-        "Empty messages",
+        "Empty texts",
     ),
     Row("1.7", "a reply", answered("a", "b", then=replying("ho")), [("0", "hi"), ("1", "a"), ("0", "ho")]),
     Row(
@@ -613,7 +639,7 @@ CALL = [
         answered("a", then=replying(None)),
         [("0", "hi"), ("1", "a"), ("0", "")],
         TypeError,
-        "Empty messages",
+        "Empty texts",
     ),
     Row(
         "1.7",
@@ -621,7 +647,7 @@ CALL = [
         answered("a", then=replying("")),
         [("0", "hi"), ("1", "a"), ("0", "")],
         ValueError,
-        "Empty messages",
+        "Empty texts",
     ),
     Row("1.7", "a stranger's reply", answered("a", messages=X, then=replying(Y)), convo.AuthorError),
     Row(
@@ -682,8 +708,8 @@ CALL = [
 ]
 
 COUNT = [
-    Row("1.8", "an empty prompt", counting(), {"token_count": 0}),
-    Row("1.8", "its keys", lambda chatting: list(counting(messages="hi")(chatting)), ["token_count"]),
+    Row("1.8", "an empty prompt", lambda chatting: list(counting()(chatting)), ["token_count"]),
+    Row("1.8", "one letter", counting(messages="a"), {"token_count": 12}, {"token_count": 1}, "`count_message_tokens`"),
     Row("1.8", "beside a prompt", counting(prompt="hi", context="c"), ValueError),
     Row("1.8", "another key of a prompt", counting(prompt={"content": "hi"}), KeyError),
     Row("1.8", "two names on one side", counting(messages=[X, "b", Y]), convo.AuthorError),
@@ -703,6 +729,21 @@ def comes(row: Row, chatting: Chatting) -> Any:
         return error
 
 
+PYTHONS_OWN = (
+    "unexpected keyword argument",
+    "positional argument",
+    "required keyword-only",
+    "out of range",
+    "unhashable",
+)
+
+
+def is_designed(error: Exception) -> bool:
+    """Return whether an error was raised on purpose, and did not just happen on the way."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return (frame.line or "").startswith("raise ") or any(words in str(error) for words in PYTHONS_OWN)
+
+
 def is_as_told(told: Any, found: Any) -> bool:
     """Return whether what came out is what a row tells."""
     if isinstance(told, type) and issubclass(told, Exception):
@@ -715,6 +756,7 @@ def test_a_chat_is_as_it_was_or_differs_on_purpose(row: Row, chatting: Chatting)
     found = comes(row, chatting)
     wanted = row.there if row.here is SAME else row.here
     assert is_as_told(wanted, found), found
+    assert not isinstance(found, Exception) or is_designed(found), found
     assert (row.here is SAME) == (row.why is None)
     assert row.here is SAME or not is_as_told(row.there, found)
 

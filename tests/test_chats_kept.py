@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 import convo
-from convo import ChatReply, ChatResponse, Filter, journal
+from convo import ChatReply, ChatResponse, Filter, Message, journal
 from convo.testing import ScriptedClient, violations
 from convo.testing.replay import Replay
+from convo.values import MODEL
 from tests.chatting import by, said
 
 
@@ -99,7 +100,7 @@ def test_what_is_kept_is_as_it_is_promised_to_be(sync_store: convo.Store):
 
 
 def test_names_and_an_opening_are_kept(store: convo.Store):
-    opened = [by("cat", "Meow?"), by("tom", "hi")]
+    opened = [Message("cat", "Meow?", side=MODEL), by("tom", "hi")]
     talk = kept(store, chat("a", "b", messages=opened).reply("ho"))
     assert [(0, "cat"), (1, "tom"), (2, "cat"), (3, "tom"), (4, "cat")] == [
         (each.position, each.author) for each in talk.messages()
@@ -110,6 +111,39 @@ def test_names_and_an_opening_are_kept(store: convo.Store):
 def test_settings_come_before_those_of_the_chat(store: convo.Store):
     talk = kept(store, chat("a", temperature=0.5, top_k=3), model="another/model", temperature=0.7)
     assert ("another/model", {"temperature": 0.7, "top_k": 3}) == (talk.model, talk.parameters.as_dict())
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda response: response.messages.append("next"),
+        lambda response: response.messages.append(Message("", "next")),
+        lambda response: response.messages.pop(),
+    ],
+)
+def test_a_chat_that_does_not_end_with_an_answer_is_not_kept(store: convo.Store, edit: Any):
+    response = chat("a")
+    edit(response)
+    with pytest.raises(convo.InvalidInput, match="ends with the model's answer"):
+        kept(store, response)
+    assert [] == store.list()
+
+
+def test_candidates_that_were_edited_are_kept_once_each(store: convo.Store):
+    response = chat(["a", "b"], candidate_count=2)
+    response.candidates += [response.candidates[0], {"content": "z"}]
+    assert ["a", "b", "z"] == [each.content for each in kept(store, response).turn(1).candidates]
+
+
+def test_what_was_repaired_is_told(store: convo.Store):
+    [candidate] = kept(store, chat("a\ud800b")).turn(1).candidates
+    assert ("a\ufffdb", 1) == (candidate.content, candidate.repaired)
+
+
+@pytest.mark.parametrize("response", [None, {}, {"messages": ["a", "b"]}, "hi"])
+def test_only_a_response_is_kept(store: convo.Store, response: Any):
+    with pytest.raises(TypeError, match="takes a ChatResponse, not a"):
+        kept(store, response)
 
 
 @pytest.mark.parametrize("name", ["context", "examples", "messages", "opening", "authors", "prompt"])
@@ -184,6 +218,16 @@ def test_a_conversation_comes_back_as_it_was_kept(store: convo.Store):
         prompt["examples"],
         [{"author": each.author, "content": each.content} for each in prompt.messages],
     )
+
+
+@pytest.mark.parametrize("settings", [{}, {"opening": "Meow?"}, {"authors": ("tom", "cat")}])
+def test_a_conversation_that_ends_with_an_answer_has_nothing_to_answer(store: convo.Store, settings: dict[str, Any]):
+    store.client = client = ScriptedClient("a")
+    talk = store.create(model="test/model", **settings)
+    talk.send("hi")
+    with pytest.raises(convo.InvalidInput, match="the last one is the model's"):
+        convo.chat(model=talk.model, prompt=talk.as_prompt(), client=client)
+    assert 1 == len(client.requests)
 
 
 def test_an_open_turn_ends_the_prompt(store: convo.Store):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import json
+import threading
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 
 import convo
-from convo import BlockedReason, Candidate, ChatReply, ChatResponse, Filter, Fit, Model, Parameters
+from convo import BlockedReason, Candidate, ChatReply, ChatResponse, CitationMetadata, Filter, Fit, Model, Parameters
 from convo.options import AUTHORS
 from convo.testing import ScriptedClient
 from convo.values import USER
@@ -467,3 +470,82 @@ def test_a_warning_is_about_the_line_that_awaits(backend: str):
     with pytest.warns(convo.RetiredModelWarning) as caught:
         anyio.run(awaits, backend=backend)
     assert [__file__] * 2 == [each.filename for each in caught]
+
+
+# ---- a response that was edited
+
+
+@pytest.mark.parametrize(
+    ("edit", "wanted"),
+    [
+        (lambda response: response.examples.append(("i", "o")), ("", 1, "a", "test/model")),
+        (lambda response: setattr(response, "examples", [{"input": "i", "output": "o"}]), ("", 1, "a", "test/model")),
+        (lambda response: setattr(response, "context", "c"), ("c", 0, "a", "test/model")),
+        (lambda response: setattr(response, "model", Model("z", 9)), ("", 0, "a", "z")),
+        (lambda response: response.messages.__setitem__(-1, "by hand"), ("", 0, "by hand", "test/model")),
+        (lambda response: response.messages.__setitem__(-1, {"content": "b"}), ("", 0, "b", "test/model")),
+    ],
+)
+def test_what_a_program_changes_of_a_response_is_read_as_chat_reads_it(chatting: Chatting, edit: Any, wanted: Any):
+    response, client = chatting.scripted("a", messages="hi")
+    edit(response)
+    assert wanted[2] == response.last
+    after = chatting.reply(response, "ho")
+    request = client.requests[1]
+    assert wanted == (request.context or "", len(request.examples), request.messages[1].content, after.model)
+    assert json.loads(json.dumps(after.to_dict()))["messages"][1] == by("1", wanted[2])
+
+
+@pytest.mark.parametrize(
+    ("edit", "kind"),
+    [
+        (lambda response: setattr(response, "context", "a\0"), convo.InvalidText),
+        (lambda response: setattr(response, "context", 5), TypeError),
+        (lambda response: setattr(response, "temperature", -1), convo.InvalidParameter),
+        (lambda response: response.messages.append("next"), convo.InvalidInput),
+        (lambda response: response.messages.__setitem__(0, None), TypeError),
+    ],
+)
+def test_what_a_program_spoils_of_a_response_is_refused(chatting: Chatting, edit: Any, kind: type[Exception]):
+    response, client = chatting.scripted("a", messages="hi")
+    edit(response)
+    with pytest.raises(kind):
+        chatting.reply(response, "ho")
+    assert 1 == len(client.requests)
+
+
+def test_an_author_of_the_answer_that_differs_from_the_turns_before_is_refused(chatting: Chatting):
+    response, _ = chatting.scripted("a", "b", messages="hi")
+    response.last = by("bot", "c")  # nobody was named before
+    after = chatting.reply(response, "ho")
+    with pytest.raises(convo.AuthorError):
+        after.last = by("another", "d")
+    assert [("0", "hi"), ("bot", "c"), ("0", "ho"), ("bot", "b")] == said(after.messages)
+
+
+# ---- clients whose answers cannot be used
+
+
+LIMITS = [None, "4096", 0, True, float("nan")]
+
+
+@pytest.mark.parametrize("model", [*(Model("m", limit) for limit in LIMITS), Model("m", 9, message_overhead=None)])
+def test_a_limit_that_cannot_be_counted_with_is_the_clients_fault(chatting: Chatting, model: Any):
+    with pytest.raises(convo.BadModelResponse, match="of the client's model must be a whole number from"):
+        chatting.scripted("a", messages="hi", model=model)
+
+
+@pytest.mark.parametrize("cited", [CitationMetadata(5), "x", {"citation_sources": [{"uri": 5}]}])
+def test_an_answer_is_not_lost_for_its_citations(chatting: Chatting, cited: Any):
+    response, _ = chatting.scripted(ChatReply((Candidate(0, "a", citation_metadata=cited),)), messages="hi")
+    assert [by("1", "a")] == response.to_dict()["candidates"]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_chat_for_which_there_is_no_thread_is_a_model_error(backend: str, monkeypatch: pytest.MonkeyPatch):
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(convo.ModelError, match="could not be asked for m: can't start new thread"):
+        anyio.run(partial(convo.chat_async, model="m", client=ScriptedClient(), messages="hi"), backend=backend)

@@ -292,7 +292,10 @@ def test_what_is_no_example_is_refused(shape: Any, kind: type[Exception]):
         (["a", "b", "c"], [(0, "0"), (1, "1"), (0, "0")]),
         ([by("x", "a")], [(0, "x")]),
         ([by("1", "opening"), by("0", "a")], [(1, "1"), (0, "0")]),
-        ([by("bot", "opening"), by("me", "a"), "b", "c"], [(1, "bot"), (0, "me"), (1, "bot"), (0, "me")]),
+        ([Message("bot", "opening", side=1), by("me", "a"), "b", "c"], [(1, "bot"), (0, "me"), (1, "bot"), (0, "me")]),
+        (["a", Message("bot", "b", side=1), "c"], [(0, "0"), (1, "bot"), (0, "0")]),
+        ([by("1", "a"), by("0", "b"), by("1", "c")], [(0, "1"), (1, "0"), (0, "1")]),
+        (Message("bot", "a", side=1), [(0, "bot")]),
     ],
 )
 def test_a_discussion_ends_on_the_users_side(shape: Any, wanted: list[tuple[int, str]]):
@@ -310,11 +313,19 @@ def test_a_discussion_ends_on_the_users_side(shape: Any, wanted: list[tuple[int,
         ["a", by("me", "b")],
         [by("x", "a"), by("x", "b")],
         [by("1", "a"), "b"],
+        [by("me", "a"), by("bot", "b")],
+        ["a", Message("bot", "b", side=1)],
+        [Message("bot", "opening", side=1), "a", Message("bot", "b", side=1)],
     ],
 )
 def test_a_discussion_that_ends_with_the_model_is_refused_with_the_right_form(shape: Any):
     told = failure(lambda: options.discussion(shape), InvalidInput)
-    assert f"of {len(shape)} the last one is the model's: give an odd number, such as ['Hi', 'Hello!'" in told
+    assert f"of these {len(shape)} the last one is the model's: the user begins, as in ['Hi', 'Hello!'" in told
+
+
+def test_two_messages_of_the_model_do_not_stand_on_both_sides():
+    shape = [Message("a", "1", side=1), Message("b", "2", side=1), "3"]
+    assert "stand on both" in failure(lambda: options.discussion(shape), AuthorError)
 
 
 @pytest.mark.parametrize("shape", [None, [], ()])
@@ -421,6 +432,11 @@ def test_a_message_keeps_where_it_may_come_from(shape: Any):
     [
         ("x", TypeError),
         ({"citation_sources": ["x"]}, TypeError),
+        ({"citation_sources": 5}, TypeError),
+        ({"citation_sources": [{"start_index": "0"}]}, TypeError),
+        ({"citation_sources": [{"end_index": True}]}, TypeError),
+        ({"citation_sources": [{"uri": 5}]}, TypeError),
+        ({"citation_sources": [{"uri": "a\0"}]}, InvalidText),
         ({"sources": []}, ValueError),
         ({"citation_sources": [{"license": "MIT"}]}, ValueError),
     ],

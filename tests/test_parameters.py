@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from convo import options
+from convo import options, shapes
 from convo.errors import InvalidParameter
 from convo.values import Parameters
 
@@ -54,7 +54,7 @@ def test_a_parameter_within_its_range_is_kept(name: str, value: float, kept: flo
 TOO_MUCH = [float("nan"), float("inf"), float("-inf"), 10**400, -(10**400), 2**53, 1e300]
 
 
-@pytest.mark.parametrize("name", sorted(options.ParameterOptions.__annotations__))
+@pytest.mark.parametrize("name", sorted(shapes.ParameterOptions.__annotations__))
 @pytest.mark.parametrize("value", TOO_MUCH)
 def test_a_parameter_that_no_service_could_read_is_refused(name: str, value: float):
     assert f"{name} must be a finite number" == failure(lambda: options.parameters({name: value}), InvalidParameter)
@@ -85,7 +85,7 @@ def test_a_parameter_outside_its_range_is_refused_with_its_range(name: str, valu
     assert f"{name} must be {wanted}, not {shown}" == told
 
 
-@pytest.mark.parametrize("name", sorted(options.ParameterOptions.__annotations__))
+@pytest.mark.parametrize("name", sorted(shapes.ParameterOptions.__annotations__))
 @pytest.mark.parametrize("value", [True, False, "1", "", b"1", [1], {}, 1j, Decimal(1), Fraction(1), object()])
 def test_a_parameter_that_is_no_number_is_a_type_error(name: str, value: Any):
     wanted = f"{name} must be a number, not {type(value).__name__}"

@@ -44,6 +44,10 @@ def test_a_patient_policy_does_not_overflow():
         {"maximum_s": float("nan")},
         {"multiplier": 0.5},
         {"multiplier": float("nan")},
+        {"multiplier": float("inf")},
+        {"attempts": float("nan")},
+        {"attempts": "5"},
+        {"attempts": True},
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused(wrong: dict[str, Any]):
@@ -126,3 +130,21 @@ def test_without_a_timeout_a_call_has_the_usual_time(chatting: Chatting):
     client = Timed("a")
     chatting.chat(model="m", client=client, messages="hi")
     assert 100 < client.deadlines_s[0] <= 120
+
+
+class Hidden(ScriptedClient):
+    """Cannot tell the limits at first."""
+
+    asked = 0
+
+    def get_model(self, name: str) -> convo.Model:
+        self.asked += 1
+        if self.asked == 1:
+            raise Overloaded
+        return super().get_model(name)
+
+
+def test_the_look_up_of_a_model_is_made_again_too(chatting: Chatting):
+    client = Hidden("a")
+    response = chatting.chat(model="m", client=client, messages="hi", request_options={"retry": QUICK})
+    assert ("a", 2, 1) == (response.last, client.asked, len(client.requests))

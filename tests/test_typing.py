@@ -205,6 +205,7 @@ WRONG = [
     "convo.chat(messages='hi', candidate_count=1.5)",
     "convo.chat(messages='hi', examples=5)",
     "convo.chat(messages='hi', model=5)",
+    "convo.chat(messages=types.MessageDict(author='x'))",
     "convo.chat(messages='hi', client=Awaited())",
     "convo.chat(messages='hi', client=object())",
     "convo.chat(messages='hi', request_options={'timeot': 5})",

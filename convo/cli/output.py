@@ -14,7 +14,8 @@ from convo.text import inert
 if TYPE_CHECKING:
     from convo.values import Fit, PromptRecord
 
-_SECRET = ("salt", "context_salt", "input_salt", "output_salt")
+_UNTOLD = ("salt", "context_salt", "input_salt", "output_salt", "citation_metadata")
+"""Salts are secret, and citations are not stored."""
 
 
 def say(text: str) -> None:
@@ -45,7 +46,7 @@ def say_json(value: object) -> None:
 def plain(value: Any) -> Any:  # noqa: ANN401 - any of convo's values
     """Return a value as JSON can hold it: times in ISO 8601 with Z, digests in hexadecimal, no salts."""
     if dataclasses.is_dataclass(value):
-        names = (each.name for each in dataclasses.fields(value) if each.name not in _SECRET)
+        names = (each.name for each in dataclasses.fields(value) if each.name not in _UNTOLD)
         return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return {name: plain(each) for name, each in value.items()}

@@ -95,10 +95,7 @@ class Conversations(Ledger):
         examples = self._insert_examples(record, new.examples)
         opening = replace(new.opening, salt=new_salt()) if new.opening else None
         record = self._append(record, "create", _created(record, salts, examples, opening), at)
-        history, unchosen = (
-            [replace(each, salt=new_salt()) for each in given] for given in (new.history, new.unchosen)
-        )
-        return self._insert_history(record, opening, history, unchosen, at)
+        return self._insert_history(record, opening, _salted(new.history), _salted(new.unchosen), at)
 
     def find(self, reference: str, owner: str = "") -> ConversationRecord:
         """Return the owner's conversation of that id, that name, or that unique beginning of an id.
