@@ -291,6 +291,7 @@ def test_a_process_ends_without_having_closed_its_store(url: str, anyio_backend:
 
 USES: dict[str, Callable[[convo.AsyncStore, convo.AsyncConversation], Awaitable[object]]] = {
     "create": lambda store, _: store.create(name="another"),
+    "create_from": lambda store, _: store.create_from(convo.chat(model="offline/echo", messages="x")),
     "get": lambda store, _: store.get("talk"),
     "find": lambda store, _: store.find("talk"),
     "get_or_create": lambda store, _: store.get_or_create("third"),
@@ -301,6 +302,7 @@ USES: dict[str, Callable[[convo.AsyncStore, convo.AsyncConversation], Awaitable[
     "choose": lambda _, talk: talk.choose(0),
     "preview": lambda _, talk: talk.preview("c"),
     "messages": lambda _, talk: talk.messages(),
+    "as_prompt": lambda _, talk: talk.as_prompt("c"),
     "turns": lambda _, talk: talk.turns(),
     "turn": lambda _, talk: talk.turn(1),
     "examples": lambda _, talk: talk.examples(),

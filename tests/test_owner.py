@@ -19,7 +19,7 @@ BY_REFERENCE: dict[str, Callable[[convo.Store, str, str], object]] = {
     "get": lambda store, reference, owner: store.get(reference, owner=owner),
     "delete": lambda store, reference, owner: store.delete(reference, owner=owner),
 }
-OTHERS = {"create", "find", "get_or_create", "list"}
+OTHERS = {"create", "create_from", "find", "get_or_create", "list"}
 
 IN_REPOSITORY: dict[str, Callable[[convo.ConversationRepository, str, str], object]] = {
     "find": lambda repository, reference, owner: repository.find(reference, owner),
@@ -29,6 +29,7 @@ IN_REPOSITORY: dict[str, Callable[[convo.ConversationRepository, str, str], obje
 OTHERS_IN_REPOSITORY = {"find_name", "list"}
 
 OF_A_CONVERSATION: dict[str, Callable[[convo.Conversation], object]] = {
+    "as_prompt": lambda talk: talk.as_prompt(),
     "choose": lambda talk: talk.choose(0),
     "discard": lambda talk: talk.discard(),
     "events": lambda talk: talk.events(),
