@@ -27,12 +27,16 @@ if TYPE_CHECKING:
     from convo.discuss import chat_async as chat_async
     from convo.discuss import count_message_tokens as count_message_tokens
     from convo.errors import AmbiguousId as AmbiguousId
+    from convo.errors import AuthenticationFailed as AuthenticationFailed
     from convo.errors import AuthorError as AuthorError
     from convo.errors import BadModelResponse as BadModelResponse
+    from convo.errors import BadRequest as BadRequest
     from convo.errors import CallTimedOut as CallTimedOut
     from convo.errors import CandidateNotFound as CandidateNotFound
     from convo.errors import ChoiceClosed as ChoiceClosed
     from convo.errors import CommitUnknown as CommitUnknown
+    from convo.errors import ConnectionFailed as ConnectionFailed
+    from convo.errors import ContextLengthExceeded as ContextLengthExceeded
     from convo.errors import ConversationNotFound as ConversationNotFound
     from convo.errors import ConvoError as ConvoError
     from convo.errors import IdempotencyConflict as IdempotencyConflict
@@ -46,9 +50,12 @@ if TYPE_CHECKING:
     from convo.errors import NoOpenTurn as NoOpenTurn
     from convo.errors import NotFound as NotFound
     from convo.errors import PromptTooLong as PromptTooLong
+    from convo.errors import RateLimited as RateLimited
     from convo.errors import ReplyBlocked as ReplyBlocked
     from convo.errors import RetiredModelWarning as RetiredModelWarning
     from convo.errors import SchemaOutOfDate as SchemaOutOfDate
+    from convo.errors import ServerFailed as ServerFailed
+    from convo.errors import ServiceError as ServiceError
     from convo.errors import StoreBusy as StoreBusy
     from convo.errors import StoreCorrupt as StoreCorrupt
     from convo.errors import StoredDataError as StoredDataError
@@ -110,12 +117,16 @@ _HOMES = {
     "convo.conversation": ("Conversation",),
     "convo.errors": (
         "AmbiguousId",
+        "AuthenticationFailed",
         "AuthorError",
         "BadModelResponse",
+        "BadRequest",
         "CallTimedOut",
         "CandidateNotFound",
         "ChoiceClosed",
         "CommitUnknown",
+        "ConnectionFailed",
+        "ContextLengthExceeded",
         "ConversationNotFound",
         "ConvoError",
         "IdempotencyConflict",
@@ -129,9 +140,12 @@ _HOMES = {
         "NoOpenTurn",
         "NotFound",
         "PromptTooLong",
+        "RateLimited",
         "ReplyBlocked",
         "RetiredModelWarning",
         "SchemaOutOfDate",
+        "ServerFailed",
+        "ServiceError",
         "StoreBusy",
         "StoreCorrupt",
         "StoreError",

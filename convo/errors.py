@@ -26,6 +26,13 @@ Callers act on the type; the text names the thing and the remedy, and never hold
     ├── ModelError                       a model was called, or had been resolved to be called; .retryable
     │   ├── ReplyBlocked (ValueError)    no candidate came back; .reasons
     │   ├── BadModelResponse             what came back is not an answer
+    │   ├── ServiceError                 the service answered with an error; .status .detail
+    │   │   ├── AuthenticationFailed     no key, a wrong one, or one that may not do this
+    │   │   ├── RateLimited              too much for now; .retry_after_s
+    │   │   ├── ContextLengthExceeded    the prompt is longer than the model takes
+    │   │   ├── BadRequest               the service does not take the request as it is
+    │   │   └── ServerFailed             the service is at fault; .retry_after_s
+    │   ├── ConnectionFailed             the service could not be reached
     │   ├── StreamCut                    an answer broke off; what came is kept, beside the turn that is left open
     │   └── CallTimedOut                 no answer before the deadline
     └── StoreError                       .retryable; .conversation .turn .request_key of a turn that it hit
@@ -252,6 +259,64 @@ class ReplyBlocked(ModelError, ValueError):
 
 class BadModelResponse(ModelError):
     """What the model returned is not an answer."""
+
+    retryable = True
+
+
+class ServiceError(ModelError):
+    """The service answered with an error."""
+
+    reason = "answered with an error"
+
+    def __init__(self, where: str, status: int, *, code: str | None = None, detail: str | None = None) -> None:
+        told = f" ({code})" if code else ""
+        super().__init__(f"{where} {self.reason}: HTTP {status}{told}")
+        self.status = status
+        """The HTTP status; 200 of an error that came in the middle of a stream."""
+        self.code = code
+        """The service's own word for it."""
+        self.detail = detail
+        """What the service says, for people: it may repeat what was sent, and so stands in no log."""
+
+
+class AuthenticationFailed(ServiceError):
+    """The service knows no such key, or the key may not do this."""
+
+    reason = "does not accept the key: set the provider's environment variable"
+
+
+class RateLimited(ServiceError):
+    """The service has had enough for now."""
+
+    retryable = True
+    reason = "wants fewer requests, or has none left for this key"
+    retry_after_s: float | None = None
+    """How long the service asks to wait; None when it does not say."""
+
+
+class ContextLengthExceeded(ServiceError):
+    """The prompt is longer than the model takes, though it was trimmed to the limit that is known of it."""
+
+    reason = "finds the prompt too long for the model"
+
+
+class BadRequest(ServiceError):
+    """The service does not take the request as it is."""
+
+    reason = "does not take the request"
+
+
+class ServerFailed(ServiceError):
+    """The service is at fault."""
+
+    retryable = True
+    reason = "failed"
+    retry_after_s: float | None = None
+    """How long the service asks to wait; None when it does not say."""
+
+
+class ConnectionFailed(ModelError):
+    """The service could not be reached, or hung up before it had answered."""
 
     retryable = True
 

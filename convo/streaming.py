@@ -67,7 +67,7 @@ class Draft:
         """
         with failing(self._request):
             self._check(piece)
-            self._usage = piece.usage or self._usage
+            self._usage = _merged(self._usage, piece.usage)
             self._filters += tuple(piece.filters)
             self._served_by = piece.served_by or self._served_by
             if piece.text or piece.finish_reason is not None:
@@ -131,6 +131,16 @@ class Draft:
         text = self._blank + text
         self._blank = None if text.strip() else text
         return text if self._blank is None else ""
+
+
+def _merged(before: Usage | None, after: Usage | None) -> Usage | None:
+    """Return what was counted so far: services tell the input's tokens first, and the output's as it grows."""
+    if before is None or after is None:
+        return after or before
+    return Usage(
+        before.input_tokens if after.input_tokens is None else after.input_tokens,
+        before.output_tokens if after.output_tokens is None else after.output_tokens,
+    )
 
 
 def stream(client: ChatClient, request: ChatRequest, *, deadline_s: float) -> Generator[Delta, None, None]:

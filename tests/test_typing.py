@@ -174,6 +174,12 @@ except convo.ModelNotFound as error:
     wanted: str = error.model
 except convo.ReplyBlocked as error:
     why: tuple[str, ...] = error.reasons
+except (convo.RateLimited, convo.ServerFailed) as error:
+    asked_s: float | None = error.retry_after_s
+except (convo.AuthenticationFailed, convo.BadRequest, convo.ContextLengthExceeded, convo.ServiceError) as error:
+    status: int = error.status
+except convo.ConnectionFailed as error:
+    once_more: bool = error.retryable
 except (convo.BadModelResponse, convo.StreamCut, convo.CallTimedOut, convo.ModelError) as error:
     again: bool = error.retryable
 except (convo.StoreBusy, convo.StoreFull, convo.StoreReadOnly, convo.StoreCorrupt, convo.StoreUnavailable) as error:

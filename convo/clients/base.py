@@ -51,7 +51,7 @@ class Delta:
     finish_reason: str | None = None
     """Why its candidate ends here, "" when nobody says why; None while it goes on."""
     usage: Usage | None = None
-    """Of the whole answer; the last one that comes counts."""
+    """Of the whole answer; of each count the last one that comes."""
     filters: tuple[Filter, ...] = ()
     served_by: str | None = None
 

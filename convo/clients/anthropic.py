@@ -1,0 +1,168 @@
+"""Anthropic's messages.
+
+https://docs.claude.com/en/api/messages and /en/build-with-claude/streaming (read November 2026). The context is its
+`system`; examples are turns before the window, which has to begin with the user. It gives one candidate a request, and
+wants to be told how long an answer may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from convo.clients.base import ChatReply, ChatRequest, Delta
+from convo.clients.wire import (
+    FILTERED,
+    LENGTH,
+    SSE,
+    STOP,
+    TOOL,
+    Outgoing,
+    Piece,
+    Shape,
+    accepted,
+    bare_name,
+    failure,
+    known,
+    parsed,
+    read,
+    turns_of,
+)
+from convo.errors import InvalidParameter, ServiceError
+from convo.values import Candidate, Filter, Usage
+
+VERSION = "2023-06-01"
+"""Of the API: the only one that there is; later changes are opted into one by one."""
+
+DEFAULT_OUTPUT = 4096
+"""The most tokens of an answer when nobody says how many: the service takes no request without a number."""
+
+ENDS = {
+    "end_turn": STOP,
+    "stop_sequence": STOP,
+    "max_tokens": LENGTH,
+    "model_context_window_exceeded": LENGTH,
+    "tool_use": TOOL,
+    "refusal": FILTERED,
+}
+
+TOO_LONG = ("prompt is too long", "request_too_large")
+"""There is no code for it, but in the message of an invalid_request_error."""
+
+
+class Block(Shape):
+    """A part of an answer; only texts are read."""
+
+    type: str = ""
+    text: str = ""
+
+
+class Counted(Shape):
+    """What an answer cost so far. What is read from a cache, or written to it, counts as input."""
+
+    input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class Answer(Shape):
+    """A whole answer, or its head in a stream."""
+
+    content: tuple[Block, ...] = ()
+    stop_reason: str | None = None
+    usage: Counted | None = None
+    model: str | None = None
+
+
+class Change(Shape):
+    """What an event adds."""
+
+    type: str = ""
+    text: str = ""
+    stop_reason: str | None = None
+
+
+class Event(Shape):
+    """An event of a stream."""
+
+    type: str = ""
+    message: Answer | None = None
+    delta: Change = Change()
+    usage: Counted | None = None
+
+
+@dataclass(frozen=True)
+class Anthropic:
+    """The codec of messages."""
+
+    provider: str = "anthropic"
+    strict: bool = True
+    """Whether a parameter that the service has not is an error."""
+
+    framing = SSE
+    can_stream = True
+    has_candidates = False
+
+    def headers(self, key: str | None) -> dict[str, str]:
+        """Return the key, and the version of the API."""
+        return {"anthropic-version": VERSION, **({"x-api-key": key} if key else {})}
+
+    def encode(self, request: ChatRequest, *, streamed: bool) -> Outgoing:
+        """Return the request for one candidate.
+
+        Raises:
+            InvalidParameter: temperature above 1, which the service has not.
+        """
+        given = accepted(request, self.provider, (), strict=self.strict)
+        given.pop("candidate_count", None)
+        if given.get("temperature", 0) > 1:
+            raise InvalidParameter(f"{self.provider} takes a temperature within [0, 1], not {given['temperature']}")
+        body: dict[str, Any] = {
+            "model": bare_name(request.model),
+            "max_tokens": given.pop("max_output_tokens", DEFAULT_OUTPUT),
+            "messages": [{"role": role, "content": text} for role, text in turns_of(request, ("user", "assistant"))],
+            **({"system": request.context} if request.context else {}),
+            **given,
+            **({"stream": True} if streamed else {}),
+        }
+        return Outgoing("/v1/messages", body)
+
+    def decode(self, answer: Any) -> ChatReply:  # noqa: ANN401 - JSON from outside
+        """Return a whole answer."""
+        told = read(Answer, answer, self.provider)
+        text = "".join(each.text for each in told.content if each.type == "text")
+        end = known(told.stop_reason, ENDS)
+        candidates = (Candidate(0, text, end),) if text else ()
+        return ChatReply(candidates, _usage(told.usage), _withheld(end, text), told.model)
+
+    def decode_event(self, piece: Piece) -> Iterator[Delta]:
+        """Yield what an event brings: who answers and the input's tokens, text, then why it ends and what it cost."""
+        answer = parsed(piece.data, self.provider)
+        told = read(Event, answer, self.provider)
+        if told.type == "error":
+            raise self.error(200, answer)
+        if told.type == "message_start" and told.message is not None:
+            yield Delta(usage=_usage(told.message.usage), served_by=told.message.model)
+        elif told.type == "content_block_delta" and told.delta.type == "text_delta":
+            yield Delta(told.delta.text)
+        elif told.type == "message_delta":
+            end = known(told.delta.stop_reason, ENDS)
+            yield Delta(finish_reason=end, usage=_usage(told.usage), filters=_withheld(end, ""))
+
+    def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
+        """Return the error that an answer tells of."""
+        return failure(self.provider, status, answer, too_long=TOO_LONG)
+
+
+def _withheld(end: str | None, text: str) -> tuple[Filter, ...]:
+    return (Filter("REFUSAL"),) if end == FILTERED and not text else ()
+
+
+def _usage(counted: Counted | None) -> Usage | None:
+    if counted is None:
+        return None
+    read = (counted.input_tokens, counted.cache_creation_input_tokens, counted.cache_read_input_tokens)
+    known_counts = [each for each in read if each is not None]
+    return Usage(sum(known_counts) if known_counts else None, counted.output_tokens)

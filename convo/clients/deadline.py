@@ -1,0 +1,96 @@
+"""A deadline for blocking network operations, over all of them together.
+
+httpx bounds each operation by itself: a server that sends a byte a second would be waited for without an end, in its
+headers and in its body. So the streams below it give each operation no more than what is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import time
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import httpcore
+
+_UNTIL: ContextVar[float] = ContextVar("convo_deadline")
+"""Until when, by time.monotonic(), the operations of this thread may last."""
+
+
+@contextlib.contextmanager
+def until(moment: float) -> Iterator[None]:
+    """Let all operations in here end at `moment`, by time.monotonic(), with httpcore's own timeouts."""
+    token = _UNTIL.set(moment)
+    try:
+        yield
+    finally:
+        _UNTIL.reset(token)
+
+
+def _left_s(timeout: float | None, error: type[Exception]) -> float | None:
+    """Return how long an operation may take, of which httpx says `timeout`."""
+    try:
+        left_s = _UNTIL.get() - time.monotonic()
+    except LookupError:
+        return timeout
+    if left_s <= 0:
+        raise error
+    return left_s if timeout is None else min(left_s, timeout)
+
+
+class Bounded(httpcore.NetworkBackend):
+    """Makes connections whose operations end at the deadline."""
+
+    def __init__(self, backend: httpcore.NetworkBackend) -> None:
+        self._backend = backend
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Connect; raises httpcore.ConnectTimeout at the deadline."""
+        timeout = _left_s(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
+
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.NetworkStream:
+        """Connect; raises httpcore.ConnectTimeout at the deadline."""
+        timeout = _left_s(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._backend.connect_unix_socket(path, timeout, socket_options))
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep."""
+        self._backend.sleep(seconds)
+
+
+class _Stream(httpcore.NetworkStream):
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._stream.read(max_bytes, _left_s(timeout, httpcore.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, _left_s(timeout, httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        timeout = _left_s(timeout, httpcore.ConnectTimeout)
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
+        return self._stream.get_extra_info(info)

@@ -1,0 +1,208 @@
+"""Google's Gemini: generateContent.
+
+https://ai.google.dev/api/generate-content (v1beta, read November 2026). The context is its system instruction;
+examples are turns before the window, which has to begin with the user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import Field
+
+from convo.clients.base import ChatReply, ChatRequest, Delta
+from convo.clients.wire import (
+    FILTERED,
+    LENGTH,
+    SSE,
+    STOP,
+    TOOL,
+    Outgoing,
+    Piece,
+    Shape,
+    accepted,
+    failure,
+    known,
+    parsed,
+    read,
+    turns_of,
+)
+from convo.errors import ServiceError
+from convo.values import Candidate, CitationMetadata, CitationSource, Filter, Usage
+
+ENDS = {
+    "STOP": STOP,
+    "MAX_TOKENS": LENGTH,
+    "MALFORMED_FUNCTION_CALL": TOOL,
+    **dict.fromkeys(["SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"], FILTERED),
+}
+
+NAMES = {
+    "temperature": "temperature",
+    "top_p": "topP",
+    "top_k": "topK",
+    "candidate_count": "candidateCount",
+    "max_output_tokens": "maxOutputTokens",
+}
+
+TOO_LONG = ("exceeds the maximum number of tokens",)
+"""There is no code for it, but in the message of an INVALID_ARGUMENT."""
+
+
+class Part(Shape):
+    """A part of a text; a thought is none of the answer."""
+
+    text: str = ""
+    thought: bool = False
+
+
+class Content(Shape):
+    """What is said."""
+
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The answer's own text."""
+        return "".join(each.text for each in self.parts if not each.thought)
+
+
+class Source(Shape):
+    """Where a part of an answer may come from, its places in bytes."""
+
+    start_index: int | None = Field(None, alias="startIndex")
+    end_index: int | None = Field(None, alias="endIndex")
+    uri: str | None = None
+    license: str | None = None
+
+
+class Citations(Shape):
+    """Where an answer may come from."""
+
+    sources: tuple[Source, ...] = Field((), alias="citationSources")
+
+
+class Choice(Shape):
+    """A candidate, whole or in part; without content when it was withheld."""
+
+    index: int = 0
+    content: Content = Content()
+    finish_reason: str | None = Field(None, alias="finishReason")
+    citations: Citations | None = Field(None, alias="citationMetadata")
+
+
+class Feedback(Shape):
+    """What became of the prompt."""
+
+    block_reason: str | None = Field(None, alias="blockReason")
+
+
+class Counted(Shape):
+    """What an answer cost. Thoughts are paid as output."""
+
+    prompt: int | None = Field(None, alias="promptTokenCount")
+    candidates: int | None = Field(None, alias="candidatesTokenCount")
+    thoughts: int | None = Field(None, alias="thoughtsTokenCount")
+
+
+class Answer(Shape):
+    """An answer, or a piece of one."""
+
+    candidates: tuple[Choice, ...] = ()
+    feedback: Feedback | None = Field(None, alias="promptFeedback")
+    usage: Counted | None = Field(None, alias="usageMetadata")
+    model: str | None = Field(None, alias="modelVersion")
+
+
+@dataclass(frozen=True)
+class Gemini:
+    """The codec of generateContent."""
+
+    provider: str = "gemini"
+    strict: bool = True
+    """Whether a parameter that the service has not is an error."""
+
+    framing = SSE
+    can_stream = True
+    has_candidates = True
+
+    def headers(self, key: str | None) -> dict[str, str]:
+        """Return the key; never in the address, which is written into logs."""
+        return {"x-goog-api-key": key} if key else {}
+
+    def encode(self, request: ChatRequest, *, streamed: bool) -> Outgoing:
+        """Return the request for an answer."""
+        given = accepted(request, self.provider, (), strict=self.strict)
+        settings = {NAMES[name]: value for name, value in given.items()}
+        body: dict[str, Any] = {
+            "contents": [
+                {"role": role, "parts": [{"text": text}]} for role, text in turns_of(request, ("user", "model"))
+            ],
+            **({"systemInstruction": {"parts": [{"text": request.context}]}} if request.context else {}),
+            **({"generationConfig": settings} if settings else {}),
+        }
+        verb = "streamGenerateContent?alt=sse" if streamed else "generateContent"
+        return Outgoing(f"/v1beta/{resource(request.model)}:{verb}", body)
+
+    def decode(self, answer: Any) -> ChatReply:  # noqa: ANN401 - JSON from outside
+        """Return a whole answer."""
+        told = read(Answer, answer, self.provider)
+        candidates = tuple(
+            Candidate(
+                each.index,
+                each.content.text,
+                known(each.finish_reason, ENDS),
+                citation_metadata=cited(each.citations),
+            )
+            for each in sorted(told.candidates, key=lambda each: each.index)
+            if each.content.text
+        )
+        return ChatReply(candidates, _usage(told.usage), tuple(_withheld(told)), told.model)
+
+    def decode_event(self, piece: Piece) -> Iterator[Delta]:
+        """Yield what a piece brings: a text for each candidate, and what it cost so far."""
+        answer = parsed(piece.data, self.provider)
+        if isinstance(answer, dict) and "error" in answer:
+            raise self.error(200, answer)
+        told = read(Answer, answer, self.provider)
+        for each in told.candidates:
+            yield Delta(each.content.text, each.index, known(each.finish_reason, ENDS))
+        yield Delta(usage=_usage(told.usage), filters=tuple(_withheld(told)), served_by=told.model)
+
+    def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
+        """Return the error that an answer tells of."""
+        return failure(self.provider, status, answer, too_long=TOO_LONG)
+
+
+def resource(name: str) -> str:
+    """Return a model's name as a path: gemini/x is models/x; models/x and tunedModels/x are as they are."""
+    kind, _, bare = name.partition("/")
+    kind = kind if kind in ("models", "tunedModels") else "models"
+    return f"{kind}/{quote(bare or name, safe='')}"
+
+
+def cited(citations: Citations | None) -> CitationMetadata | None:
+    """Return where an answer may come from, as convo's own value."""
+    if citations is None:
+        return None
+    told = (CitationSource(each.start_index, each.end_index, each.uri, each.license) for each in citations.sources)
+    return CitationMetadata(tuple(told))
+
+
+def _withheld(told: Answer) -> Iterator[Filter]:
+    """Yield why the prompt, or a candidate that has no text, was withheld."""
+    if told.feedback and told.feedback.block_reason:
+        yield Filter(told.feedback.block_reason)
+    for each in told.candidates:
+        if not each.content.text and known(each.finish_reason, ENDS) == FILTERED:
+            yield Filter(str(each.finish_reason))
+
+
+def _usage(counted: Counted | None) -> Usage | None:
+    if counted is None:
+        return None
+    output = [each for each in (counted.candidates, counted.thoughts) if each is not None]
+    return Usage(counted.prompt, sum(output) if output else None)

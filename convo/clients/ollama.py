@@ -1,0 +1,117 @@
+"""Ollama's chat: models on a machine of one's own.
+
+https://github.com/ollama/ollama/blob/main/docs/api.md (read November 2026). The context goes first, as a system
+message; examples are turns before the window. It streams unless it is told not to, gives one candidate a request, and
+cuts what exceeds its window without a word, unless it is told not to do that either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from convo.clients.base import ChatReply, ChatRequest, Delta
+from convo.clients.wire import (
+    LENGTH,
+    NDJSON,
+    STOP,
+    Outgoing,
+    Piece,
+    Shape,
+    accepted,
+    bare_name,
+    failure,
+    known,
+    parsed,
+    read,
+    turns_of,
+)
+from convo.errors import BadModelResponse, ServiceError
+from convo.values import Candidate, Usage
+
+ENDS = {"stop": STOP, "length": LENGTH}
+
+TOO_LONG = ("exceeds the context length", "exceeds context length", "exceeds maximum context length")
+"""What it says when it may not cut a prompt; there is no code for it."""
+
+
+class Said(Shape):
+    """A message, or what a line adds to it."""
+
+    content: str = ""
+
+
+class Line(Shape):
+    """An answer, or a line of one; the last line tells what it cost. What was read from a cache is not counted."""
+
+    message: Said | None = None
+    done: bool = False
+    done_reason: str | None = None
+    prompt_eval_count: int | None = None
+    eval_count: int | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class Ollama:
+    """The codec of /api/chat."""
+
+    provider: str = "ollama"
+    strict: bool = True
+    """Whether a parameter that the service has not is an error."""
+
+    framing = NDJSON
+    can_stream = True
+    has_candidates = False
+
+    def headers(self, key: str | None) -> dict[str, str]:
+        """Return the key as a bearer's token, for servers behind a gate; Ollama itself wants none."""
+        return {"authorization": f"Bearer {key}"} if key else {}
+
+    def encode(self, request: ChatRequest, *, streamed: bool) -> Outgoing:
+        """Return the request for one candidate."""
+        given = accepted(request, self.provider, (), strict=self.strict)
+        given.pop("candidate_count", None)
+        options = {{"max_output_tokens": "num_predict"}.get(name, name): value for name, value in given.items()}
+        messages = [{"role": "system", "content": request.context}] if request.context else []
+        messages += [{"role": role, "content": text} for role, text in turns_of(request, ("user", "assistant"))]
+        body: dict[str, Any] = {
+            "model": bare_name(request.model),
+            "messages": messages,
+            "stream": streamed,
+            "truncate": False,
+            **({"options": options} if options else {}),
+        }
+        return Outgoing("/api/chat", body)
+
+    def decode(self, answer: Any) -> ChatReply:  # noqa: ANN401 - JSON from outside
+        """Return a whole answer."""
+        told = read(Line, answer, self.provider)
+        if told.message is None or not told.done:
+            raise BadModelResponse(f"{self.provider} answered with no message, or half of one")
+        text = told.message.content
+        candidates = (Candidate(0, text, known(told.done_reason, ENDS)),) if text else ()
+        return ChatReply(candidates, _usage(told), served_by=told.model)
+
+    def decode_event(self, piece: Piece) -> Iterator[Delta]:
+        """Yield what a line brings: text, and with the last one why it ends and what it cost."""
+        answer = parsed(piece.data, self.provider)
+        if isinstance(answer, dict) and "error" in answer:
+            raise self.error(200, answer)
+        told = read(Line, answer, self.provider)
+        text = told.message.content if told.message else ""
+        if told.done:
+            end = known(told.done_reason, ENDS) or ""
+            yield Delta(text, finish_reason=end, usage=_usage(told), served_by=told.model)
+        elif text:
+            yield Delta(text)
+
+    def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
+        """Return the error that an answer tells of."""
+        return failure(self.provider, status, answer, too_long=TOO_LONG)
+
+
+def _usage(line: Line) -> Usage | None:
+    counted = (line.prompt_eval_count, line.eval_count)
+    return None if counted == (None, None) else Usage(*counted)

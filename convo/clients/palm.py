@@ -1,0 +1,99 @@
+"""Google's PaLM: generateMessage, which `google.generativeai.chat` called.
+
+The service was switched off in 2024; what stands at PALM_BASE_URL may still speak its language. Requests are those of
+google-generativeai 0.7.2, as recorded from it. It does not stream, and has no limit for the length of an answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from convo.clients.base import ChatReply, ChatRequest, Delta
+from convo.clients.gemini import NAMES, Citations, cited, resource
+from convo.clients.wire import SSE, STOP, Outgoing, Piece, Shape, accepted, failure, read
+from convo.errors import ServiceError, StreamCut
+from convo.values import BlockedReason, Candidate, Filter
+
+QUERY = "?%24alt=json%3Benum-encoding%3Dint"
+"""Has the service send the numbers of enumerations instead of their names."""
+
+REASONS = dict(enumerate(BlockedReason))
+
+
+class Said(Shape):
+    """A message of an answer."""
+
+    author: str = ""
+    content: str = ""
+    citations: Citations | None = Field(None, alias="citationMetadata")
+
+
+class Withheld(Shape):
+    """Why content was withheld: a reason by its number or its name."""
+
+    reason: int | str = 0
+    message: str | None = None
+
+
+class Answer(Shape):
+    """A whole answer."""
+
+    candidates: tuple[Said, ...] = ()
+    filters: tuple[Withheld, ...] = ()
+
+
+@dataclass(frozen=True)
+class Palm:
+    """The codec of generateMessage."""
+
+    provider: str = "palm"
+    strict: bool = True
+    """Whether a parameter that the service has not is an error."""
+
+    framing = SSE
+    can_stream = False
+    has_candidates = True
+
+    def headers(self, key: str | None) -> dict[str, str]:
+        """Return the key."""
+        return {"x-goog-api-key": key} if key else {}
+
+    def encode(self, request: ChatRequest, *, streamed: bool) -> Outgoing:  # noqa: ARG002 - it does not stream
+        """Return the request for an answer."""
+        given = accepted(request, self.provider, ("max_output_tokens",), strict=self.strict)
+        prompt: dict[str, Any] = {
+            **({"context": request.context} if request.context else {}),
+            **({"examples": _examples(request)} if request.examples else {}),
+            "messages": [{"author": each.author, "content": each.content} for each in request.messages],
+        }
+        body = {"prompt": prompt, **{NAMES[name]: value for name, value in given.items()}}
+        return Outgoing(f"/v1beta/{resource(request.model)}:generateMessage{QUERY}", body)
+
+    def decode(self, answer: Any) -> ChatReply:  # noqa: ANN401 - JSON from outside
+        """Return a whole answer."""
+        told = read(Answer, answer, self.provider)
+        candidates = tuple(
+            Candidate(index, each.content, STOP, citation_metadata=cited(each.citations))
+            for index, each in enumerate(told.candidates)
+        )
+        return ChatReply(candidates, filters=tuple(Filter(_reason(each.reason), each.message) for each in told.filters))
+
+    def decode_event(self, piece: Piece) -> Iterator[Delta]:  # noqa: ARG002 - the signature of all codecs
+        """Raise StreamCut: there are no events."""
+        raise StreamCut(self.provider)
+
+    def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
+        """Return the error that an answer tells of."""
+        return failure(self.provider, status, answer)
+
+
+def _reason(told: int | str) -> str:
+    return told if isinstance(told, str) else REASONS.get(told, BlockedReason.OTHER)
+
+
+def _examples(request: ChatRequest) -> list[dict[str, Any]]:
+    return [{"input": {"content": each.input}, "output": {"content": each.output}} for each in request.examples]

@@ -1,0 +1,110 @@
+"""Which services there are, where, and with whose key: the ones that convo knows, and those of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from convo.clients.server import Secret, Server
+from convo.errors import InvalidInput
+
+OPENAI, ANTHROPIC, GEMINI, OLLAMA, PALM = "openai", "anthropic", "gemini", "ollama", "palm"
+"""The languages, which are the names of the services that speak them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A service: the beginning of its models' names, its language, where it is, and where its key is kept."""
+
+    name: str
+    protocol: str
+    base_url: str | None
+    """Unless the environment names another one; None when only the environment knows."""
+    url_variables: tuple[str, ...] = ()
+    key_variables: tuple[str, ...] = ()
+    needs_key: bool = True
+    strict: bool = True
+    """Whether a parameter that the service has not is an error."""
+    output_limit: str = "max_completion_tokens"
+    """Of a service that speaks as OpenAI's: how it calls the most tokens of an answer."""
+    lacks: tuple[str, ...] = ()
+    """Parameters that it has not, of a service that speaks as OpenAI's."""
+
+
+KNOWN = (
+    Provider(
+        OPENAI,
+        OPENAI,
+        "https://api.openai.com/v1",
+        ("OPENAI_BASE_URL",),
+        ("OPENAI_API_KEY",),
+        lacks=("top_k",),
+    ),
+    Provider(ANTHROPIC, ANTHROPIC, "https://api.anthropic.com", ("ANTHROPIC_BASE_URL",), ("ANTHROPIC_API_KEY",)),
+    Provider(
+        GEMINI,
+        GEMINI,
+        "https://generativelanguage.googleapis.com",
+        ("GEMINI_BASE_URL",),
+        ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    ),
+    Provider(OLLAMA, OLLAMA, "http://127.0.0.1:11434", ("OLLAMA_HOST",), ("OLLAMA_API_KEY",), needs_key=False),
+    Provider(PALM, PALM, None, ("PALM_BASE_URL",), ("PALM_API_KEY", "GOOGLE_API_KEY"), needs_key=False),
+)
+"""The services that convo knows; addresses and names of variables are those of their own documentation."""
+
+
+def server_of(provider: Provider, environment: Mapping[str, str]) -> Server:
+    """Return where a service is, and its key.
+
+    Raises:
+        InvalidInput: nobody says where, or there is no key.
+    """
+    base_url = _first(provider.url_variables, environment) or provider.base_url
+    if base_url is None:
+        raise InvalidInput(f"nobody says where {provider.name} is: set {provider.url_variables[0]}")
+    key = _first(provider.key_variables, environment)
+    # A service of one's own, which a variable names, may want no key.
+    if key is None and provider.needs_key and base_url == provider.base_url:
+        raise InvalidInput(f"there is no key for {provider.name}: set {' or '.join(provider.key_variables)}")
+    return Server(_codec(provider), _whole_url(base_url), Secret(key) if key else None)
+
+
+def _first(variables: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
+    return next((environment[name] for name in variables if environment.get(name)), None)
+
+
+def _whole_url(base_url: str) -> str:
+    """Return an address with its scheme, which OLLAMA_HOST may lack; a server listens at 0.0.0.0, but is not there."""
+    url = base_url if "://" in base_url else f"http://{base_url}"
+    return url.replace("://0.0.0.0", "://127.0.0.1")
+
+
+def _codec(provider: Provider) -> Any:  # noqa: ANN401 - one of the codecs
+    """Return the language of a service; each is loaded when it is first spoken.
+
+    Raises:
+        InvalidInput: nobody here speaks it.
+    """
+    if provider.protocol == OPENAI:
+        from convo.clients.openai import OpenAI
+
+        return OpenAI(provider.name, provider.strict, provider.output_limit, provider.lacks)
+    if provider.protocol == ANTHROPIC:
+        from convo.clients.anthropic import Anthropic
+
+        return Anthropic(provider.name, provider.strict)
+    if provider.protocol == GEMINI:
+        from convo.clients.gemini import Gemini
+
+        return Gemini(provider.name, provider.strict)
+    if provider.protocol == OLLAMA:
+        from convo.clients.ollama import Ollama
+
+        return Ollama(provider.name, provider.strict)
+    if provider.protocol == PALM:
+        from convo.clients.palm import Palm
+
+        return Palm(provider.name, provider.strict)
+    raise InvalidInput(f"{provider.name} has the protocol {provider.protocol!r}, which nobody here speaks")

@@ -1,0 +1,106 @@
+"""Where a service is, with which key it is asked, and what its answers mean when they are none: pure, like a codec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+from convo.clients.wire import Codec, Outgoing, parsed
+from convo.errors import BadModelResponse, InvalidInput
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+OK, MULTIPLE_CHOICES, BAD_REQUEST = 200, 300, 400
+"""The beginnings of three classes of statuses: answers, redirects, errors (RFC 9110, section 15)."""
+
+
+class Secret:
+    """A key, which no repr, no pickle and no comparison shows."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return "Secret('…')"
+
+    def __reduce__(self) -> NoReturn:
+        msg = "a key is not written down"
+        raise TypeError(msg)
+
+    def reveal(self) -> str:
+        """Return the key itself."""
+        return self._value
+
+
+class Server:
+    """Where a service is, and with which key it is asked."""
+
+    def __init__(self, codec: Codec, base_url: str, key: Secret | None = None) -> None:
+        """Take the address of a service.
+
+        Raises:
+            InvalidInput: it is none, or a key would be sent to it in the clear.
+        """
+        found = urlsplit(base_url)
+        if found.scheme not in ("http", "https") or not found.hostname or found.username or found.password:
+            raise InvalidInput(f"the base URL of {codec.provider} must be http(s)://host…, without name or password")
+        if key is not None and found.scheme == "http" and found.hostname not in LOOPBACK:
+            raise InvalidInput(f"the base URL of {codec.provider} must be https://…: a key goes with each request")
+        self.codec = codec
+        self._base, self._query, self._key = found._replace(query="", fragment="").geturl(), found.query, key
+
+    def __repr__(self) -> str:
+        return f"<{self.codec.provider} at {self._base}>"
+
+    def request(self, outgoing: Outgoing) -> dict[str, Any]:
+        """Return the arguments of httpx's build_request()."""
+        path, _, query = outgoing.path.partition("?")
+        queries = "&".join(each for each in (self._query, query) if each)
+        headers = {"accept-encoding": "identity"}  # or a small body could become a very large one
+        headers |= self.codec.headers(self._key.reveal() if self._key else None)
+        return {
+            "method": "GET" if outgoing.body is None else "POST",
+            "url": self._base.rstrip("/") + path + (f"?{queries}" if queries else ""),
+            "headers": headers,
+            "json": outgoing.body,
+        }
+
+    def is_answer(self, status: int, headers: Mapping[str, str]) -> bool:
+        """Return whether what comes is an answer; else check() tells what it is.
+
+        Raises:
+            BadModelResponse: it is packed, though nobody asked for that: it could become a very large one.
+        """
+        if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+            raise BadModelResponse(f"{self.codec.provider} answered with a compressed body")
+        return OK <= status < MULTIPLE_CHOICES
+
+    def check(self, status: int, headers: Mapping[str, str], body: bytes) -> NoReturn:
+        """Raise what an answer that is none tells of.
+
+        Raises:
+            ServiceError: the service says so.
+            BadModelResponse: it sends us elsewhere.
+        """
+        if status < BAD_REQUEST:
+            raise BadModelResponse(f"{self.codec.provider} answered with a redirect, not followed: HTTP {status}")
+        try:
+            told = parsed(body, self.codec.provider)
+        except BadModelResponse:
+            told = None
+        error = self.codec.error(status, told)
+        if self._key and error.detail:
+            error.detail = error.detail.replace(self._key.reveal(), "…")
+        if hasattr(error, "retry_after_s"):
+            error.retry_after_s = seconds(headers.get("retry-after"))
+        raise error
+
+
+def seconds(retry_after: str | None) -> float | None:
+    """Return how long a service asks to wait; None when it does not say so in seconds (RFC 9110, section 10.2.3)."""
+    if retry_after is None or not retry_after.strip().isascii() or not retry_after.strip().isdigit():
+        return None
+    return float(retry_after.strip()[:10])

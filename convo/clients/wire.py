@@ -1,0 +1,270 @@
+"""What codecs give to HTTP and take from it: plain values, so that each codec is a set of pure functions.
+
+A body from outside is hostile until it was read: bytes that are no UTF-8, JSON of any depth, fields of any type.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from convo.clients.base import ChatReply, ChatRequest, Delta
+from convo.errors import (
+    AuthenticationFailed,
+    BadModelResponse,
+    BadRequest,
+    ContextLengthExceeded,
+    InvalidParameter,
+    RateLimited,
+    ServerFailed,
+    ServiceError,
+)
+from convo.values import MODEL
+
+SSE, NDJSON = "sse", "ndjson"
+"""How a streamed answer is framed: server-sent events (WHATWG HTML, 9.2), or a JSON object a line."""
+
+MAX_LINE = 16 * 2**20
+"""The longest line of a stream, in characters."""
+
+MAX_CODE, MAX_DETAIL = 100, 1000
+"""How much of a service's own words for an error is kept, in characters."""
+
+_LINE_END = re.compile("\r\n|\r|\n")
+
+STOP, LENGTH, FILTERED, TOOL = "stop", "length", "filtered", "tool"
+"""Why an answer ends, in the words that all codecs share: of its own accord, at a limit of tokens, withheld in part by
+the service, or to have a tool called. What a service calls otherwise keeps the service's word, in small letters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request: POST with a JSON body, GET without one."""
+
+    path: str
+    """Below the base URL, with its query."""
+    body: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a streamed answer: its JSON text, and the name of the event if it has one."""
+
+    data: str
+    event: str = ""
+
+
+class Codec(Protocol):
+    """The language of one service."""
+
+    provider: str
+    """As names of models begin."""
+    framing: str
+    """SSE or NDJSON."""
+    can_stream: bool
+    has_candidates: bool
+    """Whether one request can ask for several candidates."""
+
+    def headers(self, key: str | None) -> dict[str, str]:
+        """Return what goes with each request, the key included."""
+        ...
+
+    def encode(self, request: ChatRequest, *, streamed: bool) -> Outgoing:
+        """Return the request for an answer.
+
+        Raises:
+            InvalidParameter: the service has not such a parameter.
+        """
+        ...
+
+    def decode(self, answer: Any) -> ChatReply:  # noqa: ANN401 - JSON from outside
+        """Return a whole answer.
+
+        Raises:
+            BadModelResponse: it is none.
+        """
+        ...
+
+    def decode_event(self, piece: Piece) -> Iterator[Delta]:
+        """Yield what a piece of a streamed answer brings.
+
+        Raises:
+            BadModelResponse: it is none.
+            ServiceError: it tells of an error.
+        """
+        ...
+
+    def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
+        """Return the error that an answer tells of."""
+        ...
+
+
+class Shape(BaseModel):
+    """A part of a service's answer: what is read of it; whatever else there is, is ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+AnyShape = TypeVar("AnyShape", bound=Shape)
+
+
+def read(shape: type[AnyShape], answer: Any, where: str) -> AnyShape:  # noqa: ANN401 - JSON from outside
+    """Return an answer in its shape.
+
+    Raises:
+        BadModelResponse: it has another. What was found is not told, as it may be somebody's text.
+    """
+    try:
+        return shape.model_validate(answer)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the whole"
+        raise BadModelResponse(f"{where} answered in another shape: {place} ({first['type']})") from None
+
+
+def parsed(body: bytes | str, where: str) -> Any:  # noqa: ANN401 - JSON from outside
+    """Return what a body says, as JSON in UTF-8 (RFC 8259).
+
+    Raises:
+        BadModelResponse: it is no such thing, or nests too deep, or has a number that is none.
+    """
+    try:
+        text = body if isinstance(body, str) else body.decode("utf-8-sig")
+        return json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise BadModelResponse(f"{where} did not answer with JSON in UTF-8 ({type(error).__name__})") from None
+
+
+def _no_number(name: str) -> float:
+    msg = f"{name} is no JSON"
+    raise ValueError(msg)
+
+
+def turns_of(request: ChatRequest, roles: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield role and text of examples, as turns, and then of the messages; `roles` are the user's and the model's."""
+    for example in request.examples:
+        yield roles[0], str(example.input)
+        yield roles[1], str(example.output)
+    for message in request.messages:
+        yield roles[1 if message.side == MODEL else 0], str(message.content)
+
+
+def bare_name(name: str) -> str:
+    """Return a model's name without its provider: what the service calls it."""
+    return name.partition("/")[2] or name
+
+
+class Frames:
+    """Cuts the bytes of a stream into pieces, as they come."""
+
+    def __init__(self, framing: str, where: str) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
+        self._is_sse, self._where = framing == SSE, where
+        self._parts: list[str] = []
+        """Of a line whose end has not come yet: joined once, or a long one would be copied with each chunk."""
+        self._length = 0
+        self._is_first = True
+        self._has_held_cr = False
+        self._data: list[str] = []
+        self._event = ""
+
+    def feed(self, chunk: bytes, *, is_last: bool = False) -> Iterator[Piece]:
+        """Yield the pieces that are complete now.
+
+        Raises:
+            BadModelResponse: the bytes are no UTF-8, or a line does not end.
+        """
+        try:
+            text = self._decoder.decode(chunk, is_last)
+        except UnicodeDecodeError:
+            raise BadModelResponse(f"{self._where} streamed something else than UTF-8") from None
+        if self._is_first and text:
+            text, self._is_first = text.removeprefix("\ufeff"), False
+        text = "\r" * self._has_held_cr + text
+        self._has_held_cr = text.endswith("\r") and not is_last  # perhaps half of a line's end
+        *ends, rest = _LINE_END.split(text.removesuffix("\r") if self._has_held_cr else text)
+        for end in ends:
+            line = "".join([*self._parts, end])
+            self._parts, self._length = [], 0
+            yield from self._line(line)
+        self._parts.append(rest)
+        self._length += len(rest)
+        if self._length > MAX_LINE:
+            raise BadModelResponse(f"{self._where} streamed a line of more than {MAX_LINE:,} characters")
+        if is_last and not self._is_sse:
+            yield from self._line("".join(self._parts))
+
+    def _line(self, line: str) -> Iterator[Piece]:
+        if not self._is_sse:
+            if line.strip():
+                yield Piece(line)
+        elif not line:
+            if self._data:
+                yield Piece("\n".join(self._data), self._event)
+            self._data, self._event = [], ""
+        else:
+            name, _, value = line.partition(":")
+            if name == "data":
+                self._data.append(value.removeprefix(" "))
+            elif name == "event":
+                self._event = value.removeprefix(" ")
+
+
+def known(reason: str | None, words: Mapping[str, str]) -> str | None:
+    """Return why an answer ends, in the words that all codecs share where there is one."""
+    return None if reason is None else words.get(reason, reason.lower())
+
+
+def accepted(request: ChatRequest, provider: str, lacks: Sequence[str], *, strict: bool) -> dict[str, Any]:
+    """Return the request's parameters that are set, without those that the service lacks.
+
+    Raises:
+        InvalidParameter: one of them is asked for; when not `strict`, that is a warning.
+    """
+    given = request.parameters.as_dict()
+    for name in lacks:
+        if given.pop(name, None) is not None:
+            told = f"{provider} has no {name}"
+            if strict:
+                raise InvalidParameter(f"{told}: leave it out, or make the client with strict=False")
+            warnings.warn(f"{told}: it is left out", stacklevel=2)
+    return given
+
+
+def failure(where: str, status: int, answer: Any, *, too_long: Sequence[str] = ()) -> ServiceError:  # noqa: ANN401 - JSON from outside
+    """Return the error that a service's answer tells of; `too_long` are its words for a prompt that is.
+
+    All services put it under "error": as a text, or with a message and one or more names for it.
+    """
+    told = answer.get("error", answer) if isinstance(answer, Mapping) else answer
+    said = told if isinstance(told, Mapping) else {"message": told}
+    names = [said[name] for name in ("code", "status", "type") if isinstance(said.get(name), str) and said[name]]
+    detail = said["message"][:MAX_DETAIL] if isinstance(said.get("message"), str) else None
+    kind = _kind(status, names)
+    if status < 500 and any(word in text.lower() for word in too_long for text in (*names, detail or "")):
+        kind = ContextLengthExceeded
+    return kind(where, status, code=names[0][:MAX_CODE] if names else None, detail=detail)
+
+
+def _kind(status: int, names: Sequence[str]) -> type[ServiceError]:
+    if status in _KINDS:
+        return _KINDS[status]
+    if 400 <= status < 500:
+        return BadRequest
+    return RateLimited if "rate_limit_error" in names else ServerFailed
+
+
+_KINDS: dict[int, type[ServiceError]] = {
+    401: AuthenticationFailed,
+    403: AuthenticationFailed,
+    408: ServerFailed,
+    413: ContextLengthExceeded,
+    429: RateLimited,
+}
