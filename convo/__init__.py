@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from convo.errors import InvalidParameter as InvalidParameter
     from convo.errors import InvalidText as InvalidText
     from convo.errors import LeaseLost as LeaseLost
+    from convo.errors import LimitUnknown as LimitUnknown
     from convo.errors import ModelError as ModelError
     from convo.errors import ModelNotFound as ModelNotFound
     from convo.errors import NameTaken as NameTaken
@@ -134,6 +135,7 @@ _HOMES = {
         "InvalidParameter",
         "InvalidText",
         "LeaseLost",
+        "LimitUnknown",
         "ModelError",
         "ModelNotFound",
         "NameTaken",

@@ -137,6 +137,7 @@ class ChatResponse:
 
         Raises:
             ReplyBlocked: there is no answer to go on from.
+            InvalidInput: the messages were changed, and do not end with one.
         """
         said = options.sided(self._answered())
         opening = said.pop(0).content if said[0].side == MODEL else None
@@ -264,6 +265,8 @@ class Chat:
     model: str
     prompt: MessagePrompt
     parameters: Parameters
+    limit: int | None = None
+    """Of a Model that was given: it counts when nobody else tells one."""
 
     def fitted(self, model: Model) -> Fit:
         """Return the prompt without what exceeds the model's limit.
@@ -293,7 +296,9 @@ def _chat(
     name = prepare.label(model_name(model), "model")
     told, shown, said = options.prompt(prompt, context=context, examples=examples, messages=messages)
     made = MessagePrompt(told, tuple(options.examples(shown)), tuple(options.discussion(said)))
-    return Chat(name, made, options.parameters(parameters))
+    return Chat(
+        name, made, options.parameters(parameters), model.input_token_limit if isinstance(model, Model) else None
+    )
 
 
 def _budget(model: Model) -> Budget:
@@ -307,7 +312,7 @@ def _discuss(asked: Chat, client: AnyClient | None, how: RequestOptions) -> Step
     failures = 0
     while (left_s := until - time.monotonic()) > 0:
         try:
-            service = yield Resolve(asked.model, client, left_s)
+            service = yield Resolve(asked.model, client, left_s, asked.limit)
             prompt = asked.fitted(service.model)
             request = ChatRequest(
                 service.model.name, prompt.context, prompt.examples, prompt.messages, asked.parameters

@@ -6,6 +6,7 @@ Callers act on the type; the text names the thing and the remedy, and never hold
     ├── InvalidInput (ValueError)        what was given cannot be used; nothing was stored or paid
     │   ├── InvalidText                  a text that must not enter the store; .position
     │   ├── InvalidParameter             temperature, candidate_count, … outside their range
+    │   ├── LimitUnknown                 nobody tells how much a model takes; .model
     │   └── PromptTooLong                context and newest message exceed the limit; .tokens .limit
     ├── AuthorError                      two names on one side, or one name on both
     ├── NotFound (LookupError)
@@ -26,12 +27,12 @@ Callers act on the type; the text names the thing and the remedy, and never hold
     ├── ModelError                       a model was called, or had been resolved to be called; .retryable
     │   ├── ReplyBlocked (ValueError)    no candidate came back; .reasons
     │   ├── BadModelResponse             what came back is not an answer
-    │   ├── ServiceError                 the service answered with an error; .status .detail
+    │   ├── ServiceError                 the service answered with an error; .status .code .detail .retry_after_s
     │   │   ├── AuthenticationFailed     no key, a wrong one, or one that may not do this
-    │   │   ├── RateLimited              too much for now; .retry_after_s
+    │   │   ├── RateLimited              too much for now
     │   │   ├── ContextLengthExceeded    the prompt is longer than the model takes
     │   │   ├── BadRequest               the service does not take the request as it is
-    │   │   └── ServerFailed             the service is at fault; .retry_after_s
+    │   │   └── ServerFailed             the service is at fault
     │   ├── ConnectionFailed             the service could not be reached
     │   ├── StreamCut                    an answer broke off; what came is kept, beside the turn that is left open
     │   └── CallTimedOut                 no answer before the deadline
@@ -77,6 +78,15 @@ class InvalidText(InvalidInput):
 
 class InvalidParameter(InvalidInput):
     """A model parameter outside its range."""
+
+
+class LimitUnknown(InvalidInput):
+    """Nobody tells how many tokens a model takes, and it is not guessed."""
+
+    def __init__(self, model: str) -> None:
+        told = f"nobody tells how many tokens {model} takes: create the conversation with input_token_limit=, "
+        super().__init__(f"{told}or give chat() a Model that has one")
+        self.model = model
 
 
 class PromptTooLong(InvalidInput):
@@ -167,12 +177,10 @@ class TurnInFlight(TurnError):
     retryable = True
 
     def __init__(self, *, conversation: str, turn: int, request_key: str | None, retry_after_s: float) -> None:
-        super().__init__(
-            f"turn {turn} of conversation {conversation} is being answered: try again in {retry_after_s:.0f} s at most",
-            conversation=conversation,
-            turn=turn,
-            request_key=request_key,
+        told = (
+            f"turn {turn} of conversation {conversation} is being answered: try again in {retry_after_s:.0f} s at most"
         )
+        super().__init__(told, conversation=conversation, turn=turn, request_key=request_key)
         self.retry_after_s = retry_after_s
 
 
@@ -208,11 +216,8 @@ class VersionConflict(TurnError):
     """The conversation changed since the caller read it."""
 
     def __init__(self, *, conversation: str, turn: int, version: int, expected: int) -> None:
-        super().__init__(
-            f"conversation {conversation} is at version {version}, not {expected}: read it again",
-            conversation=conversation,
-            turn=turn,
-        )
+        told = f"conversation {conversation} is at version {version}, not {expected}: read it again"
+        super().__init__(told, conversation=conversation, turn=turn)
         self.version = version
         self.expected = expected
 
@@ -238,11 +243,8 @@ class ChoiceClosed(TurnError):
     """Only the last turn's choice can change: later turns follow it."""
 
     def __init__(self, *, conversation: str, turn: int) -> None:
-        super().__init__(
-            f"turn {turn} of conversation {conversation} is no longer the last one: its choice stands",
-            conversation=conversation,
-            turn=turn,
-        )
+        told = f"turn {turn} of conversation {conversation} is no longer the last one: its choice stands"
+        super().__init__(told, conversation=conversation, turn=turn)
 
 
 class ModelError(ConvoError):
@@ -267,6 +269,8 @@ class ServiceError(ModelError):
     """The service answered with an error."""
 
     reason = "answered with an error"
+    retry_after_s: float | None = None
+    """How long the service asks to wait; None when it does not say."""
 
     def __init__(self, where: str, status: int, *, code: str | None = None, detail: str | None = None) -> None:
         told = f" ({code})" if code else ""
@@ -290,8 +294,6 @@ class RateLimited(ServiceError):
 
     retryable = True
     reason = "wants fewer requests, or has none left for this key"
-    retry_after_s: float | None = None
-    """How long the service asks to wait; None when it does not say."""
 
 
 class ContextLengthExceeded(ServiceError):
@@ -311,8 +313,6 @@ class ServerFailed(ServiceError):
 
     retryable = True
     reason = "failed"
-    retry_after_s: float | None = None
-    """How long the service asks to wait; None when it does not say."""
 
 
 class ConnectionFailed(ModelError):

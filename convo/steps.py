@@ -38,6 +38,8 @@ class Resolve:
     name: str
     client: AnyClient | None
     deadline_s: float
+    limit: int | None = None
+    """Stands in for the model's own when nobody tells that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +185,8 @@ def perform(step: Step) -> Any:  # noqa: ANN401 - each step has an outcome of it
     match step:
         case Work(run):
             return run()
-        case Resolve(name, client):
-            return resolve(name, client)
+        case Resolve(name, client, _, limit):
+            return resolve(name, client, limit=limit)
         case Call(client, request, deadline_s):
             return call(client, request, deadline_s=deadline_s)  # type: ignore[arg-type]  # a Store has no others
         case Listen(client, request, deadline_s):

@@ -150,7 +150,9 @@ class View:
         while True:
             known = self.record.model  # once: another thread may learn of a new one meanwhile
             name = prepare.label(model, "model") if model else known
-            service: Service[AnyClient] = yield Resolve(name, self.store.client, deadline_s)
+            service: Service[AnyClient] = yield Resolve(
+                name, self.store.client, deadline_s, self.record.input_token_limit
+            )
             ask = Ask(service.model, name, None if model else known, overrides, deadline_s)
             try:
                 return service, (yield Work(partial(work, ask)))
@@ -170,7 +172,9 @@ class View:
         options.parameters(parameters)  # refuses a name that is none of them
         given = settings | dict(parameters)
         if isinstance(given["model"], str):
-            yield Resolve(given["model"], self.store.client, DEADLINE_S)
+            limit = given["input_token_limit"]
+            limit = limit if isinstance(limit, int) else self.record.input_token_limit
+            yield Resolve(given["model"], self.store.client, DEADLINE_S, limit)
 
         def work(repository: ConversationRepository) -> ConversationRecord:
             record = repository.lock(self.record.id, self.record.owner)

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import make_url
 
 import convo
+from convo.clients.providers import KNOWN
 from convo.store.database import Database
 from tests.chatting import SHELLS as CHATS
 from tests.chatting import Chatting
@@ -46,7 +47,8 @@ def every(request: pytest.FixtureRequest) -> int:
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep the tests away from the user's own store and settings."""
-    for name in ("CONVO_DATABASE_URL", "CONVO_MODEL", "CONVO_CONFIG"):
+    of_providers = [name for each in KNOWN for name in (*each.url_variables, *each.key_variables)]
+    for name in ("CONVO_DATABASE_URL", "CONVO_MODEL", "CONVO_CONFIG", *of_providers):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("COLUMNS", "100")

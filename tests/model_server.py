@@ -28,11 +28,15 @@ class Received:
         return json.loads(self.body)
 
 
+Route = Callable[[Received], Script]
+"""What is sent back to which request."""
+
+
 class ModelServer:
     """Answers the n-th request with the n-th script, and all later ones, and those that say `last`, with the last."""
 
-    def __init__(self, scripts: Sequence[Script], last: bytes = b"\0") -> None:
-        self._scripts, self._last = list(scripts), last
+    def __init__(self, scripts: Sequence[Script], last: bytes = b"\0", route: Route | None = None) -> None:
+        self._scripts, self._last, self._route = list(scripts), last, route
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: set[socket.socket] = set()
@@ -67,6 +71,8 @@ class ModelServer:
             while (received := read(reader)) is not None:
                 with self._lock:
                     self.received.append(received)
+                    if self._route is not None:
+                        self._scripts = [self._route(received)]
                     number = len(self._scripts) if self._last in received.body else len(self.received)
                     script = self._scripts[min(number, len(self._scripts)) - 1]
                 if callable(script):
@@ -130,6 +136,13 @@ def chunked(*chunks: str | bytes, kind: str, is_whole: bool = True) -> bytes:
 def chunk(content: str | bytes) -> bytes:
     content = content.encode() if isinstance(content, str) else content
     return f"{len(content):x}\r\n".encode() + content + b"\r\n"
+
+
+@contextlib.contextmanager
+def routing(route: Route) -> Iterator[ModelServer]:
+    """Yield a server that answers each request as `route` says."""
+    with ModelServer([], route=route) as server:
+        yield server
 
 
 @contextlib.contextmanager

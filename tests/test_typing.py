@@ -156,6 +156,8 @@ try:
     store.get("nobody")
 except (convo.ConversationNotFound, convo.AmbiguousId, convo.NotFound, convo.NameTaken) as error:
     retry: bool = error.retryable
+except convo.LimitUnknown as error:
+    unknown: str = error.model
 except convo.PromptTooLong as error:
     over: int = error.tokens - error.limit
 except (convo.InvalidText, convo.InvalidParameter, convo.InvalidInput, convo.AuthorError) as error:

@@ -76,11 +76,11 @@ def _introduced(talk: Conversation) -> Conversation:
     """Say which conversation it is, and who answers."""
     from convo.cli.output import note
     from convo.clients.offline import ELIZA
-    from convo.models import RETIRED, default_model
+    from convo.models import RETIRED, stand_in
 
-    served_by = default_model() if talk.model == RETIRED else talk.model
+    served_by = stand_in(talk.model)
     note(f"conversation {talk.id}{f' {talk.name!r}' if talk.name else ''}, {talk.model}")
-    if talk.model == RETIRED:
+    if served_by != talk.model:
         note(f"({RETIRED} was switched off in 2024: {served_by} answers instead; choose a model with --model)")
     if served_by == ELIZA.name:
         note(f"({ELIZA.name} is a small rule-based program, not a language model: choose one with --model)")

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
 from convo.clients.wire import (
     FILTERED,
     LENGTH,
+    MESSAGE_OVERHEAD,
     SSE,
     STOP,
     TOOL,
@@ -30,7 +32,7 @@ from convo.clients.wire import (
     turns_of,
 )
 from convo.errors import InvalidParameter, ServiceError
-from convo.values import Candidate, Filter, Usage
+from convo.values import Candidate, Filter, Model, Usage
 
 VERSION = "2023-06-01"
 """Of the API: the only one that there is; later changes are opted into one by one."""
@@ -93,6 +95,14 @@ class Event(Shape):
     usage: Counted | None = None
 
 
+class Described(Shape):
+    """What a model is."""
+
+    display_name: str = ""
+    max_input_tokens: int | None = None
+    max_tokens: int | None = None
+
+
 @dataclass(frozen=True)
 class Anthropic:
     """The codec of messages."""
@@ -150,6 +160,24 @@ class Anthropic:
         elif told.type == "message_delta":
             end = known(told.delta.stop_reason, ENDS)
             yield Delta(finish_reason=end, usage=_usage(told.usage), filters=_withheld(end, ""))
+
+    def describe(self, name: str) -> Outgoing:
+        """Return the request for what a model is."""
+        return Outgoing(f"/v1/models/{quote(bare_name(name), safe='')}")
+
+    def described(self, name: str, answer: Any) -> Model | None:  # noqa: ANN401 - JSON from outside
+        """Return a model with its limits; None where the service does not tell them."""
+        told = read(Described, answer, self.provider)
+        if not told.max_input_tokens:
+            return None
+        return Model(
+            name,
+            told.max_input_tokens,
+            told.max_tokens,
+            told.display_name,
+            message_overhead=MESSAGE_OVERHEAD,
+            user_first=True,
+        )
 
     def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
         """Return the error that an answer tells of."""

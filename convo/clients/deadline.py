@@ -1,4 +1,4 @@
-"""A deadline for blocking network operations, over all of them together.
+"""A deadline over all attempts, pauses and operations of a request together.
 
 httpx bounds each operation by itself: a server that sends a byte a second would be waited for without an end, in its
 headers and in its body. So the streams below it give each operation no more than what is left.
@@ -14,6 +14,40 @@ from contextvars import ContextVar
 from typing import Any
 
 import httpcore
+
+from convo.errors import BadModelResponse, CallTimedOut, ModelError
+from convo.retry import Retry
+
+
+class Clock:
+    """How long an answer may still take."""
+
+    def __init__(self, provider: str, deadline_s: float) -> None:
+        self._provider, self._deadline_s = provider, deadline_s
+        self.restart()
+
+    def restart(self) -> None:
+        """Let the time begin anew: a piece of a stream has come."""
+        self.until = time.monotonic() + self._deadline_s
+
+    @property
+    def left_s(self) -> float:
+        """What is left, in seconds."""
+        return self.until - time.monotonic()
+
+    def late(self) -> CallTimedOut:
+        """Return the error for an answer that did not come in time."""
+        return CallTimedOut(self._provider, self._deadline_s)
+
+    def pause_s(self, policy: Retry, error: ModelError, failures: int) -> float | None:
+        """Return how long to wait before the next attempt; None when there is to be none."""
+        may_pass = error.retryable and not isinstance(error, BadModelResponse)  # which was an answer, and paid for
+        pause_s = policy.pause_s(failures) if may_pass else None
+        if pause_s is None:
+            return None
+        pause_s = max(pause_s, getattr(error, "retry_after_s", None) or 0)
+        return pause_s if pause_s < self.left_s else None
+
 
 _UNTIL: ContextVar[float] = ContextVar("convo_deadline")
 """Until when, by time.monotonic(), the operations of this thread may last."""

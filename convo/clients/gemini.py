@@ -17,6 +17,7 @@ from convo.clients.base import ChatReply, ChatRequest, Delta
 from convo.clients.wire import (
     FILTERED,
     LENGTH,
+    MESSAGE_OVERHEAD,
     SSE,
     STOP,
     TOOL,
@@ -31,7 +32,7 @@ from convo.clients.wire import (
     turns_of,
 )
 from convo.errors import ServiceError
-from convo.values import Candidate, CitationMetadata, CitationSource, Filter, Usage
+from convo.values import Candidate, CitationMetadata, CitationSource, Filter, Model, Usage
 
 ENDS = {
     "STOP": STOP,
@@ -172,9 +173,38 @@ class Gemini:
             yield Delta(each.content.text, each.index, known(each.finish_reason, ENDS))
         yield Delta(usage=_usage(told.usage), filters=tuple(_withheld(told)), served_by=told.model)
 
+    def describe(self, name: str) -> Outgoing:
+        """Return the request for what a model is."""
+        return Outgoing(f"/v1beta/{resource(name)}")
+
+    def described(self, name: str, answer: Any) -> Model | None:  # noqa: ANN401 - JSON from outside
+        """Return a model with its limits."""
+        return read(Described, answer, self.provider).as_value(name, user_first=True)
+
     def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
         """Return the error that an answer tells of."""
         return failure(self.provider, status, answer, too_long=TOO_LONG)
+
+
+class Described(Shape):
+    """What a model is."""
+
+    display_name: str = Field("", alias="displayName")
+    description: str = ""
+    version: str = ""
+    input_token_limit: int | None = Field(None, alias="inputTokenLimit")
+    output_token_limit: int | None = Field(None, alias="outputTokenLimit")
+    temperature: float | None = None
+    max_temperature: float | None = Field(None, alias="maxTemperature")
+    top_p: float | None = Field(None, alias="topP")
+    top_k: int | None = Field(None, alias="topK")
+
+    def as_value(self, name: str, *, user_first: bool) -> Model | None:
+        """Return it as convo's own value; None without a limit."""
+        if not self.input_token_limit:
+            return None
+        told = self.model_dump(exclude={"input_token_limit"})
+        return Model(name, self.input_token_limit, message_overhead=MESSAGE_OVERHEAD, user_first=user_first, **told)
 
 
 def resource(name: str) -> str:

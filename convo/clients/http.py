@@ -20,12 +20,19 @@ import httpx
 from anyio.lowlevel import RunVar
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
-from convo.clients.deadline import Bounded, until
+from convo.clients.deadline import Bounded, Clock, until
 from convo.clients.server import Server
-from convo.clients.wire import Frames, Outgoing, parsed
-from convo.errors import BadModelResponse, CallTimedOut, ConnectionFailed, ModelError
+from convo.clients.wire import Frames, Outgoing, as_pieces, parsed, together
+from convo.errors import (
+    BadModelResponse,
+    ConnectionFailed,
+    LimitUnknown,
+    ModelError,
+    ModelNotFound,
+    ServiceError,
+)
 from convo.retry import Retry
-from convo.values import Model, Usage
+from convo.values import Model
 
 Result = TypeVar("Result")
 
@@ -36,34 +43,10 @@ RETRY = Retry(attempts=3, initial_s=0.5, multiplier=2.0, maximum_s=8.0)
 """When a request is made again, if nobody says otherwise."""
 
 
-class Clock:
-    """How long an answer may still take."""
+LIMITS_S = 30.0
+"""How long a service may take to tell what a model is."""
 
-    def __init__(self, provider: str, deadline_s: float) -> None:
-        self._provider, self._deadline_s = provider, deadline_s
-        self.restart()
-
-    def restart(self) -> None:
-        """Let the time begin anew: a piece of a stream has come."""
-        self.until = time.monotonic() + self._deadline_s
-
-    @property
-    def left_s(self) -> float:
-        """What is left, in seconds."""
-        return self.until - time.monotonic()
-
-    def late(self) -> CallTimedOut:
-        """Return the error for an answer that did not come in time."""
-        return CallTimedOut(self._provider, self._deadline_s)
-
-    def pause_s(self, policy: Retry, error: ModelError, failures: int) -> float | None:
-        """Return how long to wait before the next attempt; None when there is to be none."""
-        may_pass = error.retryable and not isinstance(error, BadModelResponse)  # which was an answer, and paid for
-        pause_s = policy.pause_s(failures) if may_pass else None
-        if pause_s is None:
-            return None
-        pause_s = max(pause_s, getattr(error, "retry_after_s", None) or 0)
-        return pause_s if pause_s < self.left_s else None
+NOT_FOUND = 404
 
 
 class HttpClient:
@@ -75,19 +58,20 @@ class HttpClient:
     def __init__(
         self,
         server: Server,
-        limits: Callable[[str], Model],
+        limits: Callable[[str], Model] | None = None,
         *,
         retry: Retry = RETRY,
         client: httpx.Client | None = None,
         async_client: httpx.AsyncClient | None = None,
     ) -> None:
-        """Call `server`; `limits` tells those of a model.
+        """Call `server`; `limits` tells those of a model, else the service is asked for them, once.
 
         A caller's own `client` or `async_client` is used as it is: its proxies, certificates and limits are his affair.
         Without one redirects are not followed, and certificates are checked.
         """
         self._server, self._codec = server, server.codec
-        self._limits, self._retry = limits, retry
+        self._limits, self._retry = limits or self._described, retry
+        self._models: dict[str, Model] = {}
         self._given, self._async_given = client, async_client
         self._client: httpx.Client | None = None
         self._of_loop: RunVar[httpx.AsyncClient] = RunVar("convo_http")
@@ -97,7 +81,13 @@ class HttpClient:
         return f"<HttpClient of {self._server!r}>"
 
     def get_model(self, name: str) -> Model:
-        """Return the model's limits."""
+        """Return the model's limits.
+
+        Raises:
+            ModelNotFound: the service has no such model.
+            LimitUnknown: it does not tell them.
+            ModelError: it cannot be asked.
+        """
         return self._limits(name)
 
     def chat(self, request: ChatRequest, *, deadline_s: float) -> ChatReply:
@@ -107,7 +97,7 @@ class HttpClient:
             return self._whole(clock, request)
         with ThreadPoolExecutor(len(asked), "convo candidate") as threads:
             tried = [threads.submit(self._whole, clock, each) for each in asked]
-        return _together([_outcome(each.result) for each in tried])
+        return together([_outcome(each.result) for each in tried])
 
     async def chat_async(self, request: ChatRequest, *, deadline_s: float) -> ChatReply:
         """Answer as chat() does, and let others run meanwhile."""
@@ -125,12 +115,12 @@ class HttpClient:
         async with anyio.create_task_group() as group:
             for each in asked:
                 group.start_soon(one, each)
-        return _together(tried)
+        return together(tried)
 
     def stream(self, request: ChatRequest, *, deadline_s: float) -> Iterator[Delta]:
         """Yield the answer to `request`, each piece within `deadline_s` seconds; closed early, hang up."""
         if not self._can_stream(request):
-            yield from _pieces(self.chat(request, deadline_s=deadline_s))
+            yield from as_pieces(self.chat(request, deadline_s=deadline_s))
             return
         clock, outgoing = self._clock(deadline_s), self._codec.encode(request, streamed=True)
         frames = Frames(self._codec.framing, self._codec.provider)
@@ -149,7 +139,7 @@ class HttpClient:
     async def stream_async(self, request: ChatRequest, *, deadline_s: float) -> AsyncIterator[Delta]:
         """Yield the answer as stream() does, and let others run meanwhile."""
         if not self._can_stream(request):
-            for delta in _pieces(await self.chat_async(request, deadline_s=deadline_s)):
+            for delta in as_pieces(await self.chat_async(request, deadline_s=deadline_s)):
                 yield delta
             return
         clock, outgoing = self._clock(deadline_s), self._codec.encode(request, streamed=True)
@@ -179,6 +169,21 @@ class HttpClient:
         """Close the connections of this event loop, unless they are a client's that was passed in."""
         with contextlib.suppress(LookupError):
             await self._of_loop.get().aclose()
+
+    def _described(self, name: str) -> Model:
+        if name not in self._models:
+            clock, outgoing = self._clock(LIMITS_S), self._codec.describe(name)
+            try:
+                body = self._again(clock, partial(self._body, clock, outgoing))
+            except ServiceError as error:
+                if error.status == NOT_FOUND:
+                    raise ModelNotFound(name, [f"what {self._codec.provider} has"]) from None
+                raise
+            model = self._codec.described(name, parsed(body, self._codec.provider))
+            if model is None:
+                raise LimitUnknown(name)
+            self._models[name] = model
+        return self._models[name]
 
     # ---- one answer, waited for
 
@@ -341,36 +346,3 @@ def _outcome(result: Callable[[], ChatReply]) -> ChatReply | ModelError:
         return result()
     except ModelError as error:
         return error
-
-
-def _together(tried: list[ChatReply | ModelError]) -> ChatReply:
-    """Return several answers as the candidates of one, with what all of them cost.
-
-    Raises:
-        ModelError: the first one, when there is no answer.
-    """
-    replies = [each for each in tried if isinstance(each, ChatReply)]
-    if not replies:
-        raise next(each for each in tried if isinstance(each, ModelError))
-    candidates = [candidate for each in replies for candidate in each.candidates]
-    return ChatReply(
-        tuple(replace(each, index=index) for index, each in enumerate(candidates)),
-        Usage(
-            _sum([each.usage.input_tokens for each in replies if each.usage]),
-            _sum([each.usage.output_tokens for each in replies if each.usage]),
-        ),
-        tuple(each for reply in replies for each in reply.filters),
-        replies[0].served_by,
-    )
-
-
-def _sum(counts: list[int | None]) -> int | None:
-    known = [each for each in counts if each is not None]
-    return sum(known) if known else None
-
-
-def _pieces(reply: ChatReply) -> Iterator[Delta]:
-    """Yield a whole answer as a stream would have brought it."""
-    for each in reply.candidates:
-        yield Delta(each.content or "", each.index, each.finish_reason or "")
-    yield Delta(usage=reply.usage, filters=reply.filters, served_by=reply.served_by)

@@ -7,13 +7,15 @@ cuts what exceeds its window without a word, unless it is told not to do that ei
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
 from convo.clients.wire import (
     LENGTH,
+    MESSAGE_OVERHEAD,
     NDJSON,
     STOP,
     Outgoing,
@@ -21,6 +23,7 @@ from convo.clients.wire import (
     Shape,
     accepted,
     bare_name,
+    beside_output,
     failure,
     known,
     parsed,
@@ -28,7 +31,12 @@ from convo.clients.wire import (
     turns_of,
 )
 from convo.errors import BadModelResponse, ServiceError
-from convo.values import Candidate, Usage
+from convo.values import Candidate, Model, Usage
+
+DEFAULT_WINDOW = 4096
+"""The smallest window that a server runs a model with when nobody says otherwise (docs/faq.md of Ollama)."""
+
+_NUM_CTX = re.compile(r"^num_ctx\s+(\d+)", re.MULTILINE)
 
 ENDS = {"stop": STOP, "length": LENGTH}
 
@@ -51,6 +59,14 @@ class Line(Shape):
     prompt_eval_count: int | None = None
     eval_count: int | None = None
     model: str | None = None
+
+
+class Described(Shape):
+    """What a model is."""
+
+    parameters: str = ""
+    """Lines of its file, such as "num_ctx 8192"."""
+    model_info: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -106,6 +122,23 @@ class Ollama:
             yield Delta(text, finish_reason=end, usage=_usage(told), served_by=told.model)
         elif text:
             yield Delta(text)
+
+    def describe(self, name: str) -> Outgoing:
+        """Return the request for what a model is."""
+        return Outgoing("/api/show", {"model": bare_name(name)})
+
+    def described(self, name: str, answer: Any) -> Model | None:  # noqa: ANN401 - JSON from outside
+        """Return a model with its limits: of the window that it is run with, which also has to hold the answer.
+
+        That is `num_ctx` if its file sets one. If not, the server decides, by its memory; it never runs less than
+        DEFAULT_WINDOW, unless the model was trained with less.
+        """
+        told = read(Described, answer, self.provider)
+        found = _NUM_CTX.search(told.parameters)
+        trained = [each for key, each in told.model_info.items() if key.endswith(".context_length")]
+        sizes = [each for each in trained if isinstance(each, int) and each > 0]
+        window = int(found[1][:12]) if found else min([DEFAULT_WINDOW, *sizes])
+        return Model(name, beside_output(window), message_overhead=MESSAGE_OVERHEAD) if window > 1 else None
 
     def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
         """Return the error that an answer tells of."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
 from convo.clients.wire import (
     FILTERED,
     LENGTH,
+    MESSAGE_OVERHEAD,
     SSE,
     STOP,
     TOOL,
@@ -22,6 +24,7 @@ from convo.clients.wire import (
     Shape,
     accepted,
     bare_name,
+    beside_output,
     failure,
     known,
     parsed,
@@ -29,7 +32,7 @@ from convo.clients.wire import (
     turns_of,
 )
 from convo.errors import ServiceError
-from convo.values import Candidate, Filter, Usage
+from convo.values import Candidate, Filter, Model, Usage
 
 DONE = "[DONE]"
 """What the last event of a stream says instead of JSON."""
@@ -45,6 +48,29 @@ ENDS = {
 
 TOO_LONG = ("context_length_exceeded", "exceed_context_size", "maximum context length")
 """OpenAI's code, llama.cpp's, and what vLLM and older servers say without one."""
+
+
+WINDOWS = {
+    "gpt-3.5-turbo": (16_385, 4_096),
+    "gpt-4-turbo": (128_000, 4_096),
+    "gpt-4o": (128_000, 16_384),
+    "gpt-4.1": (1_047_576, 32_768),
+    "gpt-5": (400_000, 128_000),
+    "o1": (200_000, 100_000),
+    "o3": (200_000, 100_000),
+    "o4-mini": (200_000, 100_000),
+}
+"""Tokens of the window, and of the longest answer, by the beginning of a name: OpenAI's API does not tell them.
+
+As its pages of models have them (https://platform.openai.com/docs/models, 2025); what is newer has to be given.
+"""
+
+
+class Described(Shape):
+    """What a model is, on servers that tell: vLLM has max_model_len, OpenRouter and others context_length."""
+
+    max_model_len: int | None = None
+    context_length: int | None = None
 
 
 class Text(Shape):
@@ -140,6 +166,21 @@ class OpenAI:
             )
         if told.usage is not None:
             yield Delta(usage=_usage(told.usage))
+
+    def describe(self, name: str) -> Outgoing:
+        """Return the request for what a model is."""
+        return Outgoing(f"/models/{quote(bare_name(name), safe='/')}")
+
+    def described(self, name: str, answer: Any) -> Model | None:  # noqa: ANN401 - JSON from outside
+        """Return a model with its limits: as vLLM and others tell them, else of OpenAI's own by the table."""
+        told = read(Described, answer, self.provider)
+        if window := told.max_model_len or told.context_length:
+            return Model(name, beside_output(window), message_overhead=MESSAGE_OVERHEAD)
+        known_as = [each for each in WINDOWS if bare_name(name).startswith(each)]
+        if self.provider != "openai" or not known_as:
+            return None
+        window, output = WINDOWS[max(known_as, key=len)]
+        return Model(name, beside_output(window, output), output, message_overhead=MESSAGE_OVERHEAD)
 
     def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
         """Return the error that an answer tells of."""

@@ -13,10 +13,10 @@ from typing import Any
 from pydantic import Field
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
-from convo.clients.gemini import NAMES, Citations, cited, resource
+from convo.clients.gemini import NAMES, Citations, Described, cited, resource
 from convo.clients.wire import SSE, STOP, Outgoing, Piece, Shape, accepted, failure, read
 from convo.errors import ServiceError, StreamCut
-from convo.values import BlockedReason, Candidate, Filter
+from convo.values import BlockedReason, Candidate, Filter, Model
 
 QUERY = "?%24alt=json%3Benum-encoding%3Dint"
 """Has the service send the numbers of enumerations instead of their names."""
@@ -85,6 +85,14 @@ class Palm:
     def decode_event(self, piece: Piece) -> Iterator[Delta]:  # noqa: ARG002 - the signature of all codecs
         """Raise StreamCut: there are no events."""
         raise StreamCut(self.provider)
+
+    def describe(self, name: str) -> Outgoing:
+        """Return the request for what a model is."""
+        return Outgoing(f"/v1beta/{resource(name)}{QUERY}")
+
+    def described(self, name: str, answer: Any) -> Model | None:  # noqa: ANN401 - JSON from outside
+        """Return a model with its limits."""
+        return read(Described, answer, self.provider).as_value(name, user_first=False)
 
     def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
         """Return the error that an answer tells of."""

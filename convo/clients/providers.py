@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from convo.clients.server import Secret, Server
 from convo.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from convo.clients.server import Server
 
 OPENAI, ANTHROPIC, GEMINI, OLLAMA, PALM = "openai", "anthropic", "gemini", "ollama", "palm"
 """The languages, which are the names of the services that speak them."""
@@ -61,6 +63,8 @@ def server_of(provider: Provider, environment: Mapping[str, str]) -> Server:
     Raises:
         InvalidInput: nobody says where, or there is no key.
     """
+    from convo.clients.server import Secret, Server
+
     base_url = _first(provider.url_variables, environment) or provider.base_url
     if base_url is None:
         raise InvalidInput(f"nobody says where {provider.name} is: set {provider.url_variables[0]}")

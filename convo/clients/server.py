@@ -55,6 +55,15 @@ class Server:
     def __repr__(self) -> str:
         return f"<{self.codec.provider} at {self._base}>"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Server) and self._same() == other._same()
+
+    def __hash__(self) -> int:
+        return hash(self._same())
+
+    def _same(self) -> tuple[object, ...]:
+        return self.codec, self._base, self._query, self._key.reveal() if self._key else None
+
     def request(self, outgoing: Outgoing) -> dict[str, Any]:
         """Return the arguments of httpx's build_request()."""
         path, _, query = outgoing.path.partition("?")
@@ -94,8 +103,7 @@ class Server:
         error = self.codec.error(status, told)
         if self._key and error.detail:
             error.detail = error.detail.replace(self._key.reveal(), "…")
-        if hasattr(error, "retry_after_s"):
-            error.retry_after_s = seconds(headers.get("retry-after"))
+        error.retry_after_s = seconds(headers.get("retry-after"))
         raise error
 
 

@@ -10,7 +10,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -22,11 +22,12 @@ from convo.errors import (
     BadRequest,
     ContextLengthExceeded,
     InvalidParameter,
+    ModelError,
     RateLimited,
     ServerFailed,
     ServiceError,
 )
-from convo.values import MODEL
+from convo.values import MODEL, Model, Usage
 
 SSE, NDJSON = "sse", "ndjson"
 """How a streamed answer is framed: server-sent events (WHATWG HTML, 9.2), or a JSON object a line."""
@@ -104,6 +105,24 @@ class Codec(Protocol):
     def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
         """Return the error that an answer tells of."""
         ...
+
+    def describe(self, name: str) -> Outgoing:
+        """Return the request for what a model is."""
+        ...
+
+    def described(self, name: str, answer: Any) -> Model | None:  # noqa: ANN401 - JSON from outside
+        """Return a model with its limits; None when the answer does not tell them."""
+        ...
+
+
+MESSAGE_OVERHEAD = 4
+"""Tokens that a service adds to each message for its role and its ends: 3 or 4 in the templates of open models and of
+OpenAI's (https://github.com/openai/openai-cookbook, "How to count tokens"); others do not tell."""
+
+
+def beside_output(window: int, output: int | None = None) -> int:
+    """Return how much of one window is left for the input: what the longest answer leaves, or three quarters."""
+    return max(window - (window // 4 if output is None else output), 1)
 
 
 class Shape(BaseModel):
@@ -268,3 +287,36 @@ _KINDS: dict[int, type[ServiceError]] = {
     413: ContextLengthExceeded,
     429: RateLimited,
 }
+
+
+def together(tried: list[ChatReply | ModelError]) -> ChatReply:
+    """Return several answers as the candidates of one, with what all of them cost.
+
+    Raises:
+        ModelError: the first one, when there is no answer.
+    """
+    replies = [each for each in tried if isinstance(each, ChatReply)]
+    if not replies:
+        raise next(each for each in tried if isinstance(each, ModelError))
+    candidates = [candidate for each in replies for candidate in each.candidates]
+    return ChatReply(
+        tuple(replace(each, index=index) for index, each in enumerate(candidates)),
+        Usage(
+            _sum([each.usage.input_tokens for each in replies if each.usage]),
+            _sum([each.usage.output_tokens for each in replies if each.usage]),
+        ),
+        tuple(each for reply in replies for each in reply.filters),
+        replies[0].served_by,
+    )
+
+
+def _sum(counts: list[int | None]) -> int | None:
+    known = [each for each in counts if each is not None]
+    return sum(known) if known else None
+
+
+def as_pieces(reply: ChatReply) -> Iterator[Delta]:
+    """Yield a whole answer as a stream would have brought it."""
+    for each in reply.candidates:
+        yield Delta(each.content or "", each.index, each.finish_reason or "")
+    yield Delta(usage=reply.usage, filters=reply.filters, served_by=reply.served_by)

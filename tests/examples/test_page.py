@@ -34,6 +34,7 @@ SAMPLES: dict[str, convo.ConvoError] = {
     "InvalidInput": convo.InvalidInput(),
     "InvalidText": convo.InvalidText(""),
     "LeaseLost": convo.LeaseLost("", conversation="", turn=1),
+    "LimitUnknown": convo.LimitUnknown("openai/x"),
     "ModelError": convo.ModelError(),
     "NotFound": convo.NotFound(),
     "PromptTooLong": convo.PromptTooLong(tokens=2, limit=1),
