@@ -16,6 +16,7 @@ import pytest
 
 import convo
 from convo import ChatRequest, Message, Model
+from convo.clients.gemini import Gemini
 from convo.clients.http import HttpClient
 from convo.clients.openai import OpenAI
 from convo.clients.server import Secret, Server, seconds
@@ -37,7 +38,7 @@ def client_of(url: str, retry: Retry = QUICK, key: str | None = None, **given: A
     return HttpClient(Server(OpenAI(), url, Secret(key) if key else None), limits, retry=retry, **given)
 
 
-def ask(client: HttpClient, way: str, deadline_s: float = 5.0) -> str:
+def ask(client: HttpClient, way: str, deadline_s: float = 20.0) -> str:
     """Return the answer's text, asked for where we stand or on an event loop."""
     if way != "sync":
         return anyio.run(ask_async, client, deadline_s, backend=way)
@@ -142,14 +143,14 @@ def test_a_server_that_sends_a_byte_now_and_then_is_left_at_the_deadline(way: st
     started = time.monotonic()
     with serving(script) as server, pytest.raises(convo.CallTimedOut, match=r"within 0\.5 s"):
         ask(client_of(server.url), way, deadline_s=0.5)
-    assert 0.5 <= time.monotonic() - started < 1.5
+    assert 0.5 <= time.monotonic() - started < 8  # and not the 10 s of a hundred bytes
 
 
 @WAYS
 def test_the_deadline_is_for_all_attempts_and_pauses_together(way: str):
     with serving(answer({}, 503)) as server, pytest.raises(convo.ModelError):
         ask(client_of(server.url, Retry(attempts=1000, initial_s=0.05, multiplier=1, maximum_s=0.05)), way, 0.5)
-    assert 3 <= len(server.received) <= 11
+    assert 2 <= len(server.received) <= 11
 
 
 @pytest.mark.parametrize("way", ["sync", "asyncio"])
@@ -157,23 +158,45 @@ def test_each_piece_of_a_stream_has_the_whole_deadline(way: str):
     def slowly(connection: socket.socket) -> None:
         connection.sendall(head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"}))
         for text in "abcd":
-            time.sleep(0.3)
+            time.sleep(0.6)
             connection.sendall(chunk(PIECE.replace("A", text)))
         connection.sendall(chunk(""))
 
     async def collected(client: HttpClient) -> list[str]:
-        pieces = [each.text async for each in client.stream_async(ASKED, deadline_s=0.8)]
+        pieces = [each.text async for each in client.stream_async(ASKED, deadline_s=2)]
         await client.aclose()
         return pieces
 
     with serving(slowly) as server:
         client = client_of(server.url)
         if way == "sync":
-            pieces = [each.text for each in client.stream(ASKED, deadline_s=0.8)]
+            pieces = [each.text for each in client.stream(ASKED, deadline_s=2)]
             client.close()
         else:
             pieces = anyio.run(collected, client)
     assert ["a", "b", "c", "d"] == pieces
+
+
+@pytest.mark.parametrize("way", ["sync", "asyncio"])
+def test_a_stream_that_says_nothing_again_and_again_is_left_at_the_deadline(way: str):
+    def chatter(connection: socket.socket) -> None:
+        connection.sendall(head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"}))
+        while True:
+            connection.sendall(chunk('data: {"usageMetadata":{"promptTokenCount":1}}\n\n'))
+            time.sleep(0.01)
+
+    async def read_async(client: HttpClient) -> None:
+        try:
+            async for _ in client.stream_async(ASKED, deadline_s=0.5):
+                pass
+        finally:
+            await client.aclose()
+
+    with serving(chatter) as server:
+        client = HttpClient(Server(Gemini(), server.url), limits)
+        with pytest.raises(convo.CallTimedOut):
+            list(client.stream(ASKED, deadline_s=0.5)) if way == "sync" else anyio.run(read_async, client)
+        client.close()
 
 
 def test_a_reader_who_leaves_hangs_up():
@@ -241,7 +264,7 @@ def test_a_service_that_asks_for_more_time_than_there_is_is_not_waited_for(way: 
     with serving(answer({}, 429, {"retry-after": "60"})) as server, pytest.raises(convo.RateLimited) as caught:
         ask(client_of(server.url), way)
     assert (60, 1) == (caught.value.retry_after_s, len(server.received))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpcore
 
-from convo.errors import BadModelResponse, CallTimedOut, ModelError
+from convo.errors import BadModelResponse, CallTimedOut, ModelError, ServiceError
 from convo.retry import Retry
 
 
@@ -45,7 +45,7 @@ class Clock:
         pause_s = policy.pause_s(failures) if may_pass else None
         if pause_s is None:
             return None
-        pause_s = max(pause_s, getattr(error, "retry_after_s", None) or 0)
+        pause_s = max(pause_s, (isinstance(error, ServiceError) and error.retry_after_s) or 0)
         return pause_s if pause_s < self.left_s else None
 
 

@@ -132,7 +132,8 @@ class HttpClient:
                 for piece in frames.feed(chunk, is_last=not chunk):
                     for delta in self._codec.decode_event(piece):
                         yield delta
-                        clock.restart()
+                        if delta.text:  # or a service that says nothing, again and again, would be heard for ever
+                            clock.restart()
                 if not chunk:
                     return
 
@@ -152,7 +153,8 @@ class HttpClient:
                 for piece in frames.feed(chunk, is_last=not chunk):
                     for delta in self._codec.decode_event(piece):
                         yield delta
-                        clock.restart()
+                        if delta.text:  # or a service that says nothing, again and again, would be heard for ever
+                            clock.restart()
                 if not chunk:
                     return
         finally:
