@@ -14,8 +14,8 @@ from typing import Any
 from convo import options, prepare
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient, ChatClient, ChatReply, ChatRequest, check_awaited, check_waiting
-from convo.errors import CallTimedOut, InvalidInput, ModelError, ReplyBlocked
-from convo.models import RETIRED, model_name, resolve
+from convo.errors import CallTimedOut, ContextLengthExceeded, InvalidInput, ModelError, PromptTooLong, ReplyBlocked
+from convo.models import RETIRED, Service, model_name, resolve
 from convo.prompt import Budget, fit
 from convo.retry import RequestOptions
 from convo.shapes import (
@@ -30,7 +30,7 @@ from convo.shapes import (
     TokenCount,
 )
 from convo.steps import Call, Pause, Resolve, Steps, outcome
-from convo.tokens import estimate
+from convo.tokens import estimate, raised
 from convo.values import (
     MODEL,
     Candidate,
@@ -268,8 +268,8 @@ class Chat:
     limit: int | None = None
     """Of a Model that was given: it counts when nobody else tells one."""
 
-    def fitted(self, model: Model) -> Fit:
-        """Return the prompt without what exceeds the model's limit.
+    def fitted(self, model: Model, factor: float = 1.0) -> Fit:
+        """Return the prompt without what exceeds the model's limit, by the estimate times a factor.
 
         Raises:
             PromptTooLong: the context and the newest message alone exceed it.
@@ -280,8 +280,21 @@ class Chat:
             self.prompt.examples,
             self.prompt.messages,
             context_tokens=estimate(context),
-            budget=_budget(model),
+            budget=_budget(model, factor),
         )
+
+    def shortened(self, model: Model, refused: Fit) -> Fit | None:
+        """Return a shorter prompt than one that was too long; None when there is none."""
+        try:
+            prompt = self.fitted(model, raised(refused.limit, refused.estimate))
+        except PromptTooLong:
+            return None
+        return prompt if prompt.estimate < refused.estimate else None
+
+    def call(self, service: Service[AnyClient], prompt: Fit, until: float) -> Call:
+        """Return the step that asks for the answer to a prompt."""
+        request = ChatRequest(service.model.name, prompt.context, prompt.examples, prompt.messages, self.parameters)
+        return Call(service.client, request, max(until - time.monotonic(), 0))
 
 
 def _chat(
@@ -301,8 +314,8 @@ def _chat(
     )
 
 
-def _budget(model: Model) -> Budget:
-    return Budget(model.input_token_limit, model.message_overhead, model.user_first)
+def _budget(model: Model, factor: float = 1.0) -> Budget:
+    return Budget(model.input_token_limit, model.message_overhead, model.user_first, factor)
 
 
 def _discuss(asked: Chat, client: AnyClient | None, how: RequestOptions) -> Steps[ChatResponse]:
@@ -313,11 +326,7 @@ def _discuss(asked: Chat, client: AnyClient | None, how: RequestOptions) -> Step
     while (left_s := until - time.monotonic()) > 0:
         try:
             service = yield Resolve(asked.model, client, left_s, asked.limit)
-            prompt = asked.fitted(service.model)
-            request = ChatRequest(
-                service.model.name, prompt.context, prompt.examples, prompt.messages, asked.parameters
-            )
-            reply: ChatReply = yield Call(service.client, request, max(until - time.monotonic(), 0))
+            prompt, reply = yield from _answered(asked, service, until)
         except ModelError as error:
             failures += 1
             pause_s = how.retry.pause_s(failures) if how.retry and error.retryable else None
@@ -325,8 +334,20 @@ def _discuss(asked: Chat, client: AnyClient | None, how: RequestOptions) -> Step
                 raise
             yield Pause(pause_s)
         else:
-            return _response(asked, prompt, reply, client, request.model)
+            return _response(asked, prompt, reply, client, service.model.name)
     raise CallTimedOut(asked.model, deadline_s)
+
+
+def _answered(asked: Chat, service: Service[AnyClient], until: float) -> Steps[tuple[Fit, ChatReply]]:
+    """Ask a model; once more, with less, when its service finds the prompt too long. Return what was answered."""
+    prompt = asked.fitted(service.model)
+    try:
+        return prompt, (yield asked.call(service, prompt, until))
+    except ContextLengthExceeded:
+        shorter = asked.shortened(service.model, prompt)
+        if shorter is None:
+            raise
+    return shorter, (yield asked.call(service, shorter, until))
 
 
 def _response(asked: Chat, prompt: Fit, reply: ChatReply, client: AnyClient | None, model: str) -> ChatResponse:

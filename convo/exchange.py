@@ -13,13 +13,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, Literal, TypedDict, TypeVar, Unpack, get_args
 
-from convo import options, prepare, turn
+from convo import asking, options, prepare, turn
+from convo.asking import LEASE_MARGIN_S, Ask, Begun
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient, ChatReply, Delta
 from convo.errors import (
+    ContextLengthExceeded,
     ConvoError,
     ModelError,
     NoOpenTurn,
+    PromptTooLong,
     StoreError,
     StoreFull,
     StreamCut,
@@ -32,7 +35,8 @@ from convo.shapes import ParameterOptions
 from convo.steps import Await, Call, Close, Left, Listen, Next, Pause, Show, Steps, Work
 from convo.store.turns import Answer
 from convo.streaming import END, Draft
-from convo.turn import LEASE_MARGIN_S, Ask, Begun, Question
+from convo.tokens import raised
+from convo.turn import Question
 from convo.values import BROKEN_OFF, CANCELLED, STREAM_CUT, Candidate, ConversationRecord, Parameters, Turn
 from convo.view import View
 
@@ -63,6 +67,9 @@ Answered = tuple[ConversationRecord, Turn]
 
 Opening = tuple[Service[AnyClient], Begun | Answered]
 """What the first transaction of a turn leads to, and who answers."""
+
+Asking = Callable[[AnyClient, Begun], Steps[ChatReply]]
+"""How a model is asked: for a whole answer, or in pieces."""
 
 
 class MannerOptions(TypedDict, total=False):
@@ -130,7 +137,7 @@ class Exchange(Generic[Talk]):
             yield Show(Delta(reply.text))
         return reply
 
-    def _take(self, begin: Steps[Opening], ask: Callable[[AnyClient, Begun], Steps[ChatReply]]) -> Steps[Reply[Talk]]:
+    def _take(self, begin: Steps[Opening], ask: Asking) -> Steps[Reply[Talk]]:
         """Begin a turn, or find it answered; ask the model, and store what it says."""
         with self._end:
             try:
@@ -139,7 +146,7 @@ class Exchange(Generic[Talk]):
                     return self._answered(*begun)
                 self._view.record = begun.record
                 started = time.monotonic()
-                reply = yield from ask(service.client, begun)
+                begun, reply = yield from self._asked(service.client, begun, ask)
                 self._answer = answer = prepare.answer(reply, round((time.monotonic() - started) * 1000))
                 stored: Reply[Talk] = yield Work(lambda: self._finish(begun, answer), must_run=True)
             except GeneratorExit:  # nobody performs another step: the attempt ends here, unmarked
@@ -245,6 +252,31 @@ class Exchange(Generic[Talk]):
             raise
         return draft.reply()
 
+    def _asked(self, client: AnyClient, begun: Begun, ask: Asking) -> Steps[tuple[Begun, ChatReply]]:
+        """Ask the model; once more, with less, when its service finds the prompt too long. Return what was answered."""
+        try:
+            return begun, (yield from ask(client, begun))
+        except ContextLengthExceeded as error:
+            too_long = error
+        shorter: Begun = yield Work(lambda: self._shortened(begun, too_long))
+        return shorter, (yield from ask(client, shorter))
+
+    def _shortened(self, begun: Begun, error: ContextLengthExceeded) -> Begun:
+        """Return the turn with a shorter prompt, after one that its service found too long.
+
+        Raises:
+            ContextLengthExceeded: there is none.
+        """
+        factor = raised(begun.fit.limit, begun.fit.estimate)
+        try:
+            shorter = self._view.database.read(lambda repository: asking.shortened(repository, begun, factor))
+        except PromptTooLong:
+            shorter = None
+        if shorter is None:
+            raise error
+        self._view.database.calibration.raise_to(begun.attempt.model, factor)
+        return shorter
+
     def _renew(self, begun: Begun) -> None:
         """Let the lease begin anew.
 
@@ -275,6 +307,9 @@ class Exchange(Generic[Talk]):
         self._view.record = stored.record
         if not counts:
             raise turn.lease_lost(begun)
+        if answer.usage is not None:
+            calibration = self._view.database.calibration
+            calibration.learn(begun.attempt.model, answer.usage.input_tokens, begun.fit.estimate)
         self._view.last_reply = reply = reply_of_answer(begun, answer, stored, self._talk)
         return reply
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, Protocol, Self, TypeVar
 
+from convo.asking import Begun
 from convo.store.turns import Answer, Stored
-from convo.turn import Begun
 from convo.values import BROKEN_OFF, MODEL, Candidate, ConversationRecord, Fit, Parameters, PromptRecord, Turn, Usage
 
 Talk = TypeVar("Talk", bound="ConversationFacts")

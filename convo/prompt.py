@@ -3,18 +3,43 @@
 The ranks are those of the reference page of `chat`: "Items will be dropped from `messages` before `examples`", the
 oldest first, and the context takes precedence over both. Trimming is a view: it decides what is sent and changes
 nothing that is stored. Everything here is a function of values.
+
+What a prompt costs is not known before it was sent. But most of it was sent before, and then its service told how
+many tokens that was. So the cost is what was told, and what has come since at its dearest, less what is left out now at
+its cheapest; without such a report it is the estimate, times the model's factor. tests/test_calibration.py shows what
+this comes to with exact tokenizers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from convo.errors import PromptTooLong
+from convo.tokens import HIGHEST, LOWEST, ratio
 from convo.values import MINIMAL, MODEL, STABLE, Example, Fit, Message
 
 STABLE_SHARE = 0.75
 """How much of the limit a stable cut keeps: consecutive prompts then share their beginning until it is full again."""
+
+DEAREST, CHEAPEST = 1.5, 0.6
+"""How much dearer, or cheaper, a single text may be than a whole prompt of many, which a factor tells of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a service counted of the prompt before, and which messages that had; all examples were in it."""
+
+    tokens: int
+    first: int
+    """The position of its first message."""
+    last: int
+    """Of its last one."""
+    answer: int | None = None
+    """What it counted of the answer: of all its candidates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +52,20 @@ class Budget:
     """Tokens that the model's service adds to each text."""
     user_first: bool = False
     """Whether the window must begin with a user's message."""
+    factor: float = 1.0
+    """How many tokens of the model's own a token of the estimate is."""
+    measured: Measured | None = None
 
     def of_message(self, message: Message) -> int:
-        """Return the tokens of a message as sent."""
+        """Return the estimate of a message as sent."""
         return message.tokens + self.overhead
 
     def of_example(self, example: Example) -> int:
-        """Return the tokens of an example as sent: two texts."""
+        """Return the estimate of an example as sent: two texts."""
         return example.tokens + 2 * self.overhead
 
     def of_context(self, context: str | None, tokens: int) -> int:
-        """Return the tokens of the context as sent: none without one."""
+        """Return the estimate of the context as sent: none without one."""
         return tokens + self.overhead if context else 0
 
 
@@ -64,40 +92,66 @@ def fit(
     Raises:
         PromptTooLong: the context and the newest message alone exceed the limit.
     """
-    used = budget.of_context(context, context_tokens) + budget.of_message(messages[-1])
-    if used > budget.limit:
-        raise PromptTooLong(tokens=used, limit=budget.limit)
-    first_example, used = _first_kept([budget.of_example(each) for each in examples], budget.limit, used)
-    start = len(messages) - 1
-    if first_example == 0:
-        costs = [budget.of_message(each) for each in messages[:-1]]
-        start, used = _first_message(costs, messages, budget, used, trim=trim, cut=cut)
-    return Fit(
-        tokens=used,
-        limit=budget.limit,
-        context=context,
-        examples=tuple(examples[first_example:]),
-        messages=tuple(messages[start:]),
-        dropped_examples=first_example,
-        dropped_messages=start + unread,
-    )
+    older = len(messages) - 1
+    always = budget.of_context(context, context_tokens) + budget.of_message(messages[-1])
+    droppable = [*map(budget.of_message, messages[:-1]), *map(budget.of_example, examples)]
+    kept = [always + each for each in accumulate(reversed(droppable), initial=0)][::-1]
+    price = _price(kept, messages, budget)
+    if (least := price(len(droppable))) > budget.limit:
+        raise PromptTooLong(tokens=least, limit=budget.limit)
+    dropped = _least_dropped(price, len(droppable), budget.limit)
+    if trim == STABLE and dropped <= older:
+        dropped = _stable(dropped, 0 if cut is None else _index_at(messages, cut), older, price, budget.limit)
+    dropped += budget.user_first and dropped < older and messages[dropped].side == MODEL
+    first_message, first_example = min(dropped, older), max(dropped - older, 0)
+    sent = (context, tuple(examples[first_example:]), tuple(messages[first_message:]))
+    left_out = (first_example, first_message + unread)
+    return Fit(price(dropped), budget.limit, *sent, *left_out, estimate=kept[dropped])
 
 
-def _first_message(
-    costs: Sequence[int], messages: Sequence[Message], budget: Budget, used: int, *, trim: str, cut: int | None
-) -> tuple[int, int]:
-    """Return the index of the first message that is kept, and the tokens then used."""
-    start, total = _first_kept(costs, budget.limit, used)
-    if trim == STABLE:
-        kept = 0 if cut is None else _index_at(messages, cut)
-        if start <= kept:
-            start, total = kept, used + sum(costs[kept:])
-        else:
-            start, total = _first_kept(costs, int(budget.limit * STABLE_SHARE), used)
-    if budget.user_first and start < len(costs) and messages[start].side == MODEL:
-        total -= costs[start]
-        start += 1
-    return start, total
+Price = Callable[[int], int]
+"""What a prompt costs in the model's own tokens, by how many of its oldest parts are dropped; never more for more."""
+
+
+def _price(kept: Sequence[int], messages: Sequence[Message], budget: Budget) -> Price:
+    """Return the price of a prompt of which `kept` is the estimate, by how many of its oldest parts are dropped."""
+
+    def by_estimate(dropped: int) -> int:
+        return math.ceil(kept[dropped] * budget.factor)
+
+    was = budget.measured
+    if was is None or messages[0].position is None or messages[0].position > was.first:
+        return by_estimate
+    older, newest = len(messages) - 1, budget.of_message(messages[-1])
+    first, end = _index_at(messages, was.first), _index_at(messages, was.last + 1)
+    reply = kept[end] - kept[older]
+    estimated = kept[first] - reply - newest
+    found = ratio(was.tokens, estimated)
+    if found is None or was.tokens == estimated:  # a model that counts as we do
+        return by_estimate
+    dearest = min(budget.factor * DEAREST, HIGHEST)
+    cheapest = max(found * CHEAPEST, LOWEST)
+    before = found * estimated + dearest * newest + min(dearest * reply, _answered(was, reply, budget))
+
+    def by_measure(dropped: int) -> int:
+        change = kept[dropped] - kept[first]
+        price = math.ceil(min(before + change * (dearest if change > 0 else cheapest), kept[dropped] * dearest))
+        # What has to be sent is not refused because it may be dear.
+        return min(price, by_estimate(dropped)) if dropped == len(kept) - 1 else price
+
+    return by_measure
+
+
+def _answered(was: Measured, estimated: int, budget: Budget) -> float:
+    """Return what an answer costs as a message, by what its service counted of it, which may be too little."""
+    return math.inf if was.answer is None else max(was.answer + budget.overhead, LOWEST * estimated)
+
+
+def _stable(dropped: int, before: int, older: int, price: Price, limit: int) -> int:
+    """Return how many messages are dropped when as many as `before` is enough, or else more than is needed now."""
+    if dropped <= before:
+        return before
+    return _least_dropped(price, older, int(limit * STABLE_SHARE))
 
 
 def _index_at(messages: Sequence[Message], position: int) -> int:
@@ -106,10 +160,6 @@ def _index_at(messages: Sequence[Message], position: int) -> int:
     return next(found, len(messages) - 1)
 
 
-def _first_kept(costs: Sequence[int], limit: int, used: int) -> tuple[int, int]:
-    """Return the index from which the last of `costs` fit into the limit beside `used`, and the new sum."""
-    start = len(costs)
-    while start and used + costs[start - 1] <= limit:
-        start -= 1
-        used += costs[start]
-    return start, used
+def _least_dropped(price: Price, most: int, limit: int) -> int:
+    """Return how many of the oldest parts have to be dropped; `most` when that is not enough."""
+    return bisect_left(range(most), True, key=lambda dropped: price(dropped) <= limit)

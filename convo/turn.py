@@ -16,8 +16,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from convo import journal
-from convo.clients.base import ChatRequest
+from convo import asking, journal
+from convo.asking import Ask, Begun
 from convo.errors import (
     ChoiceClosed,
     IdempotencyConflict,
@@ -29,11 +29,10 @@ from convo.errors import (
     TurnUnfinished,
     VersionConflict,
 )
-from convo.prompt import Budget, fit
 from convo.store.ledger import new_salt
 from convo.store.repository import ConversationRepository
 from convo.store.rows import LatestTurn
-from convo.store.turns import Answer, Attempt, Stored
+from convo.store.turns import Answer, Stored
 from convo.values import (
     DONE,
     USER,
@@ -41,31 +40,8 @@ from convo.values import (
     ConversationRecord,
     Fit,
     Message,
-    Model,
-    Parameters,
-    PromptRecord,
     Turn,
 )
-
-LEASE_MARGIN_S = 10.0
-"""How much longer than the call's deadline an attempt is taken to be alive."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """How a turn is to be answered; prepared outside any transaction."""
-
-    model: Model
-    """Whose limits the prompt has to keep."""
-    model_name: str
-    """As it is stored and sent."""
-    assumed_model: str | None
-    """The conversation's model when `model` was resolved; None when the caller named one for this turn."""
-    overrides: Parameters
-    """For this turn only."""
-    deadline_s: float
-    lease_owner: str = ""
-    """Who takes the turn; nobody when it is only looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +52,6 @@ class Question:
     tokens: int
     request_key: str | None = None
     expected_version: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """An open turn: what to send, and under which fence its answer may be stored."""
-
-    record: ConversationRecord
-    attempt: Attempt
-    fit: Fit
-    request: ChatRequest
-
-
-class ModelChanged(Exception):
-    """The conversation has another model than the one that was prepared for."""
 
 
 def begin(
@@ -119,7 +81,7 @@ def begin(
         turn=record.turn_count + 1,
         salt=salt,
     )
-    begun = _attempt(repository, record, last, message, ask)
+    begun = asking.asked(repository, record, last, message, ask)
     attempt = replace(begun.attempt, prev_chosen=_follows(record, last))
     if question.request_key is not None:
         digest = _request_hash(question, ask, salt)
@@ -243,7 +205,7 @@ def preview(repository: ConversationRepository, record: ConversationRecord, ques
         PromptTooLong, TurnInFlight, TurnUnfinished: as begin().
     """
     latest, message = next_message(repository, record, question)
-    return _fit(repository, record, latest, message, ask)
+    return asking.fitted(repository, record, latest, message, ask)
 
 
 def next_message(
@@ -281,7 +243,7 @@ def _repeat(
 
 def _again(repository: ConversationRepository, record: ConversationRecord, open_turn: LatestTurn, ask: Ask) -> Begun:
     message = repository.user_message(record, open_turn.number)
-    begun = _attempt(repository, record, open_turn, message, ask)
+    begun = asking.asked(repository, record, open_turn, message, ask)
     return replace(begun, record=repository.begin_again(record, begun.attempt))
 
 
@@ -292,68 +254,6 @@ def _open_turn(repository: ConversationRepository, record: ConversationRecord) -
     if latest[0].is_alive:
         raise _unsettled(record, latest[0])
     return latest[0]
-
-
-def _attempt(
-    repository: ConversationRepository, record: ConversationRecord, last: LatestTurn | None, message: Message, ask: Ask
-) -> Begun:
-    """Trim the prompt that `message` ends, and make the attempt at answering it."""
-    fitted = _fit(repository, record, last, message, ask)
-    parameters = _merged(record.parameters, ask.overrides)
-    digest = journal.prompt_digest(fitted, context_salt=record.context_salt, model=ask.model_name, values=parameters)
-    attempt = Attempt(
-        turn=message.turn or 0,
-        fence=record.fence + 1,
-        message=message,
-        model=ask.model_name,
-        parameters=parameters,
-        prompt=PromptRecord(
-            tokens=fitted.tokens,
-            limit=fitted.limit,
-            window_start=fitted.messages[0].position or 0,
-            first_example=fitted.dropped_examples,
-            digest=digest,
-        ),
-        lease_owner=ask.lease_owner,
-        lease_s=ask.deadline_s + LEASE_MARGIN_S,
-    )
-    request = ChatRequest(ask.model.name, fitted.context, fitted.examples, fitted.messages, parameters)
-    return Begun(record, attempt, fitted, request)
-
-
-def _fit(
-    repository: ConversationRepository, record: ConversationRecord, last: LatestTurn | None, message: Message, ask: Ask
-) -> Fit:
-    """Read as much of the history as can fit, and trim it.
-
-    Raises:
-        ModelChanged: to be prepared anew, as it has other limits.
-    """
-    if ask.assumed_model is not None and ask.assumed_model != record.model:
-        raise ModelChanged
-    limit = record.input_token_limit or ask.model.input_token_limit
-    budget = Budget(limit, ask.model.message_overhead, ask.model.user_first)
-    examples = repository.examples(record)
-    taken = budget.of_context(record.context, record.context_tokens) + budget.of_message(message)
-    taken += sum(budget.of_example(each) for each in examples)
-    number = message.turn or 0
-    cut = last.window_start if last else None
-    length = None if cut is None else number - (cut + 1) // 2
-    window, unread = repository.window(record, number, max(limit - taken, 0), budget.of_message, last_length=length)
-    return fit(
-        record.context,
-        examples,
-        [*window, message],
-        context_tokens=record.context_tokens,
-        budget=budget,
-        unread=unread,
-        trim=record.trim,
-        cut=cut,
-    )
-
-
-def _merged(base: Parameters, overrides: Parameters) -> Parameters:
-    return replace(base, **overrides.as_dict())  # type: ignore[arg-type]  # as_dict() has the fields' own types
 
 
 def _check_version(record: ConversationRecord, expected: int | None) -> None:

@@ -238,6 +238,7 @@ class Fit:
     """What trimming made of a prompt: what is sent, and how much was left out."""
 
     tokens: int
+    """Of the model's own, as far as they can be known before it has counted them."""
     limit: int
     context: str | None
     examples: tuple[Example, ...]
@@ -246,6 +247,8 @@ class Fit:
     """Oldest first; the last one is the newest user message."""
     dropped_examples: int = 0
     dropped_messages: int = 0
+    estimate: int = 0
+    """The base estimate of what is sent, with the service's overhead: the tokens, before any factor."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from convo import options, prepare, turn
+from convo.asking import Ask, ModelChanged
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient
 from convo.errors import StoreError
@@ -18,7 +20,7 @@ from convo.shapes import ParameterOptions
 from convo.steps import Resolve, Steps, Work
 from convo.store.database import Database
 from convo.store.repository import ConversationRepository
-from convo.turn import Ask, ModelChanged, Question
+from convo.turn import Question
 from convo.values import ConversationRecord, Event, Example, Fit, Message, MessagePrompt, Parameters, Turn
 
 Result = TypeVar("Result")
@@ -155,9 +157,12 @@ class View:
             )
             ask = Ask(service.model, name, None if model else known, overrides, deadline_s)
             try:
-                return service, (yield Work(partial(work, ask)))
+                return service, (yield Work(partial(self._calibrated, ask, work)))
             except ModelChanged:
                 yield Work(self.refresh)
+
+    def _calibrated(self, ask: Ask, work: Callable[[Ask], Result]) -> Result:
+        return work(replace(ask, factor=self.database.calibration.factor(ask.model_name)))
 
     def preview(self, question: Question, model: str | None) -> Steps[Fit]:
         """Trim the prompt that `question` would end; nothing is stored."""

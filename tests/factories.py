@@ -10,7 +10,7 @@ import uuid_utils.compat
 from factory.alchemy import SQLAlchemyModelFactory
 from sqlalchemy.orm import scoped_session, sessionmaker
 
-from convo.store.tables import ConversationRow, EventRow, ExampleRow, MessageRow, TurnRow
+from convo.store.tables import ConversationRow, EventRow, ExampleRow, MessageRow, ModelRow, TurnRow
 from convo.values import DONE, FAILED, IN_FLIGHT, MODEL, USER
 
 SESSION = scoped_session(sessionmaker(expire_on_commit=False))
@@ -133,3 +133,14 @@ def _texts_of(turn: TurnRow) -> Sequence[Place]:
     """Return where the messages of a turn stand, by its state; an opening has no question."""
     said = [QUESTION] if turn.number > 0 else []
     return [*said, REPLY] if turn.state == DONE else said
+
+
+class ModelRowFactory(RowFactory):
+    """What is known of a model."""
+
+    class Meta:
+        model = ModelRow
+
+    name = "offline/echo"
+    factor = 1.0
+    updated_at = NOON

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ SHORT, LONG = 1_000, 100_000
 LIMIT = 2_500
 """Tokens that both histories exceed by far; it takes three pages of a first prompt."""
 
+FACTOR = ["SELECT convo_models"]
+"""What the first turn of a store with a model reads, in a transaction of its own."""
 BEGIN = [
     "SELECT convo_conversations",
     "SELECT convo_turns",
@@ -143,6 +146,7 @@ class Histories(convo.Store):
         if self.engine.dialect.name == "postgresql":
             with self.engine.begin() as connection:
                 connection.exec_driver_sql("ANALYZE")
+        self.database.calibration.factor(self.get("short").model)  # which the first turn of all would read
         self.first_turns = {name: self.cost(self.get(name).send, "a new text") for name in ("short", "long")}
 
     def cost(self, run: Callable[..., object], *given: object) -> tuple[list[str], int]:
@@ -250,14 +254,44 @@ def test_a_turn_executes_exactly_these_statements(store: convo.Store):
     talk = store.create(examples=[("a", "b")], messages=said(20), candidate_count=8)
     with traced(store.engine) as trace:
         talk.send("a", request_key="k")
-    assert BEGIN + FINISH == trace.kinds
+    assert FACTOR + BEGIN + FINISH == trace.kinds
+
+
+def counting(share: float) -> Callable[[convo.ChatRequest], convo.ChatReply]:
+    """Return what answers and counts `share` tokens for each one that was estimated."""
+
+    def answer(request: convo.ChatRequest) -> convo.ChatReply:
+        estimated = sum(each.tokens for each in request.messages)
+        return convo.ChatReply((convo.Candidate(0, "an answer"),), convo.Usage(math.ceil(share * estimated), 2))
+
+    return answer
+
+
+def test_a_model_that_counts_as_estimated_costs_no_further_statement(store: convo.Store):
+    store.client = ScriptedClient(counting(1.01))
+    talk = store.create(messages=said(20))
+    with traced(store.engine) as trace:
+        talk.send("a")
+        talk.send("b")
+    assert FACTOR + 2 * [each for each in BEGIN + FINISH if each != "SELECT convo_examples"] == [
+        each for each in trace.kinds if each != "SELECT convo_examples"
+    ]
+
+
+def test_a_factor_is_stored_once_when_it_has_moved(store: convo.Store):
+    store.client = ScriptedClient(counting(1.5))
+    talk = store.create(messages=said(20))
+    with traced(store.engine) as trace:
+        for _ in range(20):
+            talk.send("a")
+    assert 1 == trace.kinds.count("INSERT convo_models")
 
 
 def test_the_first_turn_reads_no_window(store: convo.Store):
     talk = store.create(model="offline/echo")
     with traced(store.engine) as trace:
         talk.send("a")
-    assert [each for each in BEGIN if each != "SELECT convo_messages"] + FINISH == trace.kinds
+    assert FACTOR + [each for each in BEGIN if each != "SELECT convo_messages"] + FINISH == trace.kinds
 
 
 def test_a_window_of_more_pages_is_read_by_one_statement_a_page(store: convo.Store):
@@ -283,7 +317,7 @@ def test_a_turn_whose_model_fails_executes_a_fixed_list_of_statements(store: con
     talk = store.create(messages=said(20))
     with traced(store.engine) as trace:
         refusal(talk.send, "a")
-    assert BEGIN + FAILING == trace.kinds
+    assert FACTOR + BEGIN + FAILING == trace.kinds
 
 
 def test_a_model_that_is_refused_costs_nothing(store: convo.Store):

@@ -102,7 +102,7 @@ def reference(prompt: Prompt) -> Fit | None:
         tokens = prompt.size(examples, messages)
         if tokens <= prompt.limit:
             dropped = start + prompt.unread
-            return Fit(tokens, prompt.limit, prompt.context, examples, messages, first_example, dropped)
+            return Fit(tokens, prompt.limit, prompt.context, examples, messages, first_example, dropped, tokens)
     return None
 
 

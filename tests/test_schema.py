@@ -22,7 +22,14 @@ from convo.store.tables import Base
 from tests.conftest import upgrade
 from tests.processes import run
 
-TABLES = ["convo_conversations", "convo_events", "convo_examples", "convo_messages", "convo_turns"]
+TABLES = [
+    "convo_conversations",
+    "convo_events",
+    "convo_examples",
+    "convo_messages",
+    "convo_models",
+    "convo_turns",
+]
 
 SQLITE_MASTER = "SELECT name, sql FROM sqlite_master WHERE tbl_name LIKE 'convo\\_%' ESCAPE '\\' AND sql IS NOT NULL"
 CATALOG = {
@@ -65,6 +72,15 @@ def test_down_and_up_again_makes_the_same_tables(database: Database):
     alembic(database, command.downgrade, "base")
     alembic(database, command.upgrade, "head")
     assert before == describe(database)
+
+
+def test_a_store_of_the_first_schema_goes_on_after_an_upgrade(database: Database):
+    fill(database)
+    alembic(database, command.downgrade, "0001")
+    alembic(database, command.upgrade, "head")
+    with convo.Store(database.engine) as store:
+        talk = store.list()[0]
+        assert (3, "more") == (talk.send("more").turn, talk.last_reply.text)
 
 
 def test_down_leaves_no_table_but_the_empty_version(database: Database):

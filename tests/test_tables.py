@@ -22,6 +22,7 @@ from tests.factories import (
     EventRowFactory,
     ExampleRowFactory,
     MessageRowFactory,
+    ModelRowFactory,
     TurnRowFactory,
 )
 
@@ -74,6 +75,10 @@ def example(**columns: Any) -> Step:
 
 def event(**columns: Any) -> Step:
     return lambda talk: EventRowFactory(conversation_id=talk, **columns)
+
+
+def model(**columns: Any) -> Step:
+    return lambda _: ModelRowFactory(**columns)
 
 
 def change(number: int, **columns: Any) -> Step:
@@ -200,6 +205,8 @@ OTHERS = [
     Refused("an example twice", "pk_convo_examples", example(), given=example()),
     Refused("an example of no conversation", "fk_convo_examples_conversation_id", lambda _: example()(NOBODY)),
     Refused("an event twice", "pk_convo_events", event(), given=event()),
+    Refused("a model twice", "pk_convo_models", model(), given=model()),
+    Refused("a factor of nothing", "ck_convo_models_factor", model(factor=0)),
     Refused("an event of no conversation", "fk_convo_events_conversation_id", lambda _: event()(NOBODY)),
 ]
 

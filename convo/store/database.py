@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from convo.errors import CommitUnknown, ConvoError, InvalidInput, StoreBusy, StoreError, StoreUnavailable
 from convo.store import faults, files, forks, postgres, schema, sqlite
+from convo.store.calibration import Calibration
 from convo.store.ledger import Trace
 from convo.store.owners import Owner
 from convo.store.repository import ConversationRepository
@@ -137,6 +138,7 @@ class Database:
         self._writing = sessionmaker(self.engine, autoflush=False, expire_on_commit=False)
         self._reader_engine = self.engine.execution_options(**{sqlite.READ_ONLY: True})
         self._reading = sessionmaker(self._reader_engine, autoflush=False, expire_on_commit=False)
+        self.calibration = Calibration(self)
         forks.watch(self)
 
     def _follow_rules(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 from sqlalchemy import Row, Table
 
 from convo.errors import StoredDataError
-from convo.store.tables import ConversationRow, EventRow, ExampleRow, MessageRow, TurnRow
+from convo.store.tables import ConversationRow, EventRow, ExampleRow, MessageRow, ModelRow, TurnRow
 from convo.values import (
     DONE,
     FAILED,
@@ -30,6 +30,7 @@ TURNS = cast(Table, TurnRow.__table__)
 MESSAGES = cast(Table, MessageRow.__table__)
 EXAMPLES = cast(Table, ExampleRow.__table__)
 EVENTS = cast(Table, EventRow.__table__)
+MODELS = cast(Table, ModelRow.__table__)
 
 AnyRow = Row[Any]
 
@@ -49,6 +50,10 @@ class LatestTurn:
     lease_left_ms: int | None
     """By the database's clock; 0 when its holder is known to be gone, None without a lease."""
     window_start: int | None
+    first_example: int | None
+    model: str | None
+    input_tokens: int | None
+    output_tokens: int | None
 
     @property
     def is_settled(self) -> bool:

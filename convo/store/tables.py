@@ -20,6 +20,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import (
+    REAL,
     CheckConstraint,
     Computed,
     ForeignKeyConstraint,
@@ -248,6 +249,20 @@ class ExampleRow(Base):
     output_salt: Mapped[bytes | None]
     input: Mapped[str | None]
     output: Mapped[str | None]
+
+
+class ModelRow(Base):
+    """What is known of a model, of whatever conversation."""
+
+    __tablename__ = "convo_models"
+    __table_args__ = (
+        CheckConstraint("factor > 0", name="factor"),
+        {"sqlite_strict": True, "sqlite_with_rowid": False},
+    )
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    factor: Mapped[float] = mapped_column(REAL)  # of its own tokens for one that is estimated
+    updated_at: Mapped[datetime]
 
 
 class EventRow(Base):

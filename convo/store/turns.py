@@ -50,6 +50,8 @@ class Attempt:
     request_key: str | None = None
     request_hash: bytes | None = None
     prev_chosen: int | None = None
+    refused: PromptRecord | None = None
+    """The prompt that was sent first, and was too long; `prompt` is the shorter one that took its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +108,14 @@ class Turns(History):
             output_tokens=answer.usage.output_tokens if answer.usage else None,
             latency_ms=answer.latency_ms,
             finished_at=at,
+            **(_prompt_columns(attempt.prompt) if attempt.refused else {}),
         )
         if settled is None:
             return None
         body = {"turn": attempt.turn, "fence": attempt.fence, "chosen": settled.chosen, "by": "model"}
         body |= {"candidates": self._insert_candidates(record, attempt.turn, settled.chosen, answer.candidates, at)}
-        return Stored(self._append(record, "finish", body | _answer_body(answer), at), settled.chosen)
+        body |= _answer_body(answer) | _second_body(attempt)
+        return Stored(self._append(record, "finish", body, at), settled.chosen)
 
     def renew_lease(self, record: ConversationRecord, attempt: Attempt) -> bool:
         """Let the lease of an attempt begin anew; False when its fence is another's. The journal has no word of it."""
@@ -142,7 +146,7 @@ class Turns(History):
         body: dict[str, Any] = {"turn": attempt.turn, "fence": attempt.fence, "count": len(answer.candidates)}
         if self._stands(record, attempt):
             body["candidates"] = self._add_candidates(record, attempt.turn, answer.candidates, at)
-        return self._append(record, "late", body | _answer_body(answer), at)
+        return self._append(record, "late", body | _answer_body(answer) | _second_body(attempt), at)
 
     def discard_turn(self, record: ConversationRecord, turn: Turn) -> ConversationRecord:
         """Delete an unanswered last turn with its texts; the journal keeps the commitments to them."""
@@ -245,25 +249,38 @@ def _attempt_columns(attempt: Attempt) -> dict[str, Any]:
         "lease_expires": _lease_end(attempt),
         "model": attempt.model,
         "parameters": attempt.parameters.as_dict(),
-        "window_start": attempt.prompt.window_start,
-        "first_example": attempt.prompt.first_example,
-        "prompt_tokens": attempt.prompt.tokens,
-        "prompt_limit": attempt.prompt.limit,
-        "prompt_digest": attempt.prompt.digest,
+        **_prompt_columns(attempt.prompt),
+    }
+
+
+def _prompt_columns(prompt: PromptRecord) -> dict[str, Any]:
+    return {
+        "window_start": prompt.window_start,
+        "first_example": prompt.first_example,
+        "prompt_tokens": prompt.tokens,
+        "prompt_limit": prompt.limit,
+        "prompt_digest": prompt.digest,
     }
 
 
 def _attempt_body(attempt: Attempt) -> dict[str, Any]:
-    prompt = attempt.prompt
-    body = {
-        "turn": attempt.turn,
-        "fence": attempt.fence,
-        "model": attempt.model,
+    body = {"turn": attempt.turn, "fence": attempt.fence, "model": attempt.model, **_prompt_body(attempt.prompt)}
+    chosen = journal.parameters(attempt.parameters)
+    return body | ({"parameters": chosen} if chosen else {})
+
+
+def _second_body(attempt: Attempt) -> dict[str, Any]:
+    """Return what the journal tells of a prompt that was answered in the place of one that was too long."""
+    if attempt.refused is None:
+        return {}
+    return {**_prompt_body(attempt.prompt), "refused": _prompt_body(attempt.refused)}
+
+
+def _prompt_body(prompt: PromptRecord) -> dict[str, Any]:
+    return {
         "prompt": journal.encode(prompt.digest),
         "window": [prompt.window_start, prompt.first_example, prompt.tokens, prompt.limit],
     }
-    chosen = journal.parameters(attempt.parameters)
-    return body | ({"parameters": chosen} if chosen else {})
 
 
 def _answer_body(answer: Answer) -> dict[str, Any]:

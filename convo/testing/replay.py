@@ -115,11 +115,19 @@ class Replay:
 
     def _finish(self, body: Body) -> None:
         turn = self._close(body)
+        self._sent_again(turn, body)
         turn.state = DONE
         turn.chosen = body["chosen"]
         self._expect(turn.chosen == len(turn.candidates), "the chosen candidate is not the first of this answer")
         self._add(turn, body)
         self._expect_whole(turn)
+
+    def _sent_again(self, turn: ToldTurn, body: Body) -> None:
+        """Take notice of a shorter prompt that was answered in the place of the one that the turn began with."""
+        if "refused" in body:
+            began = turn.windows.get(body["fence"])
+            self._expect(body["refused"]["window"][:2] == began, "another prompt was refused than was sent")
+            turn.windows[body["fence"]] = body["window"][:2]
 
     def _fail(self, body: Body) -> None:
         turn = self._close(body)

@@ -1,0 +1,138 @@
+"""What is asked of a model for a turn: the prompt, trimmed, and the attempt at getting it answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from convo import journal
+from convo.clients.base import ChatRequest
+from convo.prompt import Budget, Measured, fit
+from convo.store.repository import ConversationRepository
+from convo.store.rows import LatestTurn
+from convo.store.turns import Attempt
+from convo.values import ConversationRecord, Fit, Message, Model, Parameters, PromptRecord
+
+LEASE_MARGIN_S = 10.0
+"""How much longer than the call's deadline an attempt is taken to be alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How a turn is to be answered; prepared outside any transaction."""
+
+    model: Model
+    """Whose limits the prompt has to keep."""
+    model_name: str
+    """As it is stored and sent."""
+    assumed_model: str | None
+    """The conversation's model when `model` was resolved; None when the caller named one for this turn."""
+    overrides: Parameters
+    """For this turn only."""
+    deadline_s: float
+    factor: float = 1.0
+    """How many of the model's own tokens one of the estimate is."""
+    lease_owner: str = ""
+    """Who takes the turn; nobody when it is only looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An open turn: what to send, and under which fence its answer may be stored."""
+
+    record: ConversationRecord
+    ask: Ask
+    attempt: Attempt
+    fit: Fit
+    request: ChatRequest
+
+
+class ModelChanged(Exception):
+    """The conversation has another model than the one that was prepared for."""
+
+
+def asked(
+    repository: ConversationRepository, record: ConversationRecord, last: LatestTurn | None, message: Message, ask: Ask
+) -> Begun:
+    """Trim the prompt that `message` ends, and make the attempt at answering it; `last` is the turn before."""
+    sent = fitted(repository, record, last, message, ask)
+    parameters = replace(record.parameters, **ask.overrides.as_dict())  # type: ignore[arg-type]  # of the fields' own types
+    attempt = Attempt(
+        turn=message.turn or 0,
+        fence=record.fence + 1,
+        message=message,
+        model=ask.model_name,
+        parameters=parameters,
+        prompt=_remembered(sent, record, ask, parameters),
+        lease_owner=ask.lease_owner,
+        lease_s=ask.deadline_s + LEASE_MARGIN_S,
+    )
+    request = ChatRequest(ask.model.name, sent.context, sent.examples, sent.messages, parameters)
+    return Begun(record, ask, attempt, sent, request)
+
+
+def shortened(repository: ConversationRepository, begun: Begun, factor: float) -> Begun | None:
+    """Trim the prompt of an open turn anew, with another factor; None when that makes it no shorter.
+
+    Raises:
+        PromptTooLong: the context and the newest message alone exceed the limit then.
+    """
+    ask, attempt = replace(begun.ask, factor=factor), begun.attempt
+    sent = fitted(repository, begun.record, None, attempt.message, ask)
+    if sent.estimate >= begun.fit.estimate:
+        return None
+    prompt = _remembered(sent, begun.record, ask, attempt.parameters)
+    request = replace(begun.request, examples=sent.examples, messages=sent.messages)
+    return Begun(begun.record, ask, replace(attempt, prompt=prompt, refused=attempt.prompt), sent, request)
+
+
+def fitted(
+    repository: ConversationRepository, record: ConversationRecord, last: LatestTurn | None, message: Message, ask: Ask
+) -> Fit:
+    """Read as much of the history as can fit, and trim it.
+
+    Raises:
+        PromptTooLong: the context and the newest message alone exceed the limit.
+        ModelChanged: to be prepared anew, as it has other limits.
+    """
+    if ask.assumed_model is not None and ask.assumed_model != record.model:
+        raise ModelChanged
+    limit = record.input_token_limit or ask.model.input_token_limit
+    budget = Budget(limit, ask.model.message_overhead, ask.model.user_first, ask.factor, _measured(last, ask))
+    examples = repository.examples(record)
+    taken = budget.of_context(record.context, record.context_tokens) + budget.of_message(message)
+    taken += sum(budget.of_example(each) for each in examples)
+    number = message.turn or 0
+    cut = last.window_start if last else None
+    length = None if cut is None else number - (cut + 1) // 2
+    room = max(int(limit / ask.factor) - taken, 0)
+    window, unread = repository.window(record, number, room, budget.of_message, last_length=length)
+    return fit(
+        record.context,
+        examples,
+        [*window, message],
+        context_tokens=record.context_tokens,
+        budget=budget,
+        unread=unread,
+        trim=record.trim,
+        cut=cut,
+    )
+
+
+def _remembered(sent: Fit, record: ConversationRecord, ask: Ask, parameters: Parameters) -> PromptRecord:
+    """Return what the store remembers of a prompt."""
+    return PromptRecord(
+        tokens=sent.tokens,
+        limit=sent.limit,
+        window_start=sent.messages[0].position or 0,
+        first_example=sent.dropped_examples,
+        digest=journal.prompt_digest(sent, context_salt=record.context_salt, model=ask.model_name, values=parameters),
+    )
+
+
+def _measured(last: LatestTurn | None, ask: Ask) -> Measured | None:
+    """Return what the model's service counted of the prompt of the turn before; None when it was another's."""
+    if last is None or last.input_tokens is None or last.model != ask.model_name:
+        return None
+    if last.window_start is None or last.first_example:  # not all of the examples were in it
+        return None
+    return Measured(last.input_tokens, last.window_start, 2 * last.number - 1, last.output_tokens)

@@ -1,0 +1,82 @@
+"""By which factor each model's count differs from the estimate: learnt from its answers, and kept in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from convo.errors import StoreError
+from convo.store.repository import ConversationRepository
+from convo.tokens import learned, ratio
+
+WORTH_KEEPING = 0.02
+"""How far a factor has to be from the stored one, as a share of it, to be stored in its place."""
+
+KEEPING_S = 1.0
+"""How long a factor waits to be stored; it is learnt again when it is not."""
+
+
+Result = TypeVar("Result")
+
+
+class Transactions(Protocol):
+    """Where the factors are stored."""
+
+    def read(self, work: Callable[[ConversationRepository], Result]) -> Result:
+        """Run `work` in a transaction that does not write."""
+        ...
+
+    def write(self, work: Callable[[ConversationRepository], Result], *, within_s: float | None = None) -> Result:
+        """Run `work` in a transaction and commit it."""
+        ...
+
+
+@dataclass(slots=True)
+class _Known:
+    factor: float = 1.0
+    stored: float = 1.0
+
+
+class Calibration:
+    """The factors of a store's models. Safe to share between threads: of two reports at once one may go unnoticed."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self._store = transactions
+        self._known: dict[str, _Known] = {}
+
+    def factor(self, model: str) -> float:
+        """Return the factor of a model: as it was learnt here, or is stored; 1 when nothing is known.
+
+        Raises:
+            StoreError: the database failed.
+        """
+        if model not in self._known:
+            stored = self._store.read(lambda repository: repository.factor(model)) or 1.0
+            self._known.setdefault(model, _Known(stored, stored))
+        return self._known[model].factor
+
+    def learn(self, model: str, reported: int | None, estimated: int) -> None:
+        """Learn from what a model's service counted of a prompt that was `estimated`; a useless report is ignored."""
+        found = ratio(reported, estimated)
+        if found is not None:
+            known = self._known.setdefault(model, _Known())
+            known.factor = learned(known.factor, found)
+            self._keep(model, known)
+
+    def raise_to(self, model: str, factor: float) -> None:
+        """Take a model to count at least that much: it found a prompt too long."""
+        known = self._known.setdefault(model, _Known())
+        known.factor = max(known.factor, factor)
+        self._keep(model, known)
+
+    def _keep(self, model: str, known: _Known) -> None:
+        """Store a factor that has moved; a store that is busy or gone is not told: nobody's turn depends on it."""
+        factor, before = known.factor, known.stored
+        if abs(factor - before) < WORTH_KEEPING * before:
+            return
+        known.stored = factor
+        try:
+            self._store.write(lambda repository: repository.keep_factor(model, factor), within_s=KEEPING_S)
+        except StoreError:
+            known.stored = before
