@@ -21,12 +21,15 @@ from convo.clients.wire import (
     STOP,
     TOOL,
     Outgoing,
+    Page,
     Piece,
     Shape,
     accepted,
     bare_name,
     failure,
+    in_query,
     known,
+    limited,
     parsed,
     read,
     turns_of,
@@ -103,6 +106,20 @@ class Described(Shape):
     max_tokens: int | None = None
 
 
+class Listed(Described):
+    """A model of the list."""
+
+    id: str
+
+
+class Listing(Shape):
+    """A page of the list."""
+
+    data: tuple[Listed, ...]
+    has_more: bool = False
+    last_id: str | None = None
+
+
 @dataclass(frozen=True)
 class Anthropic:
     """The codec of messages."""
@@ -114,6 +131,8 @@ class Anthropic:
     framing = SSE
     can_stream = True
     has_candidates = False
+    user_first = True
+    lists_limits = True
 
     def headers(self, key: str | None) -> dict[str, str]:
         """Return the key, and the version of the API."""
@@ -167,7 +186,9 @@ class Anthropic:
 
     def described(self, name: str, answer: Any) -> Model | None:  # noqa: ANN401 - JSON from outside
         """Return a model with its limits; None where the service does not tell them."""
-        told = read(Described, answer, self.provider)
+        return self._limits(name, read(Described, answer, self.provider))
+
+    def _limits(self, name: str, told: Described) -> Model | None:
         if not told.max_input_tokens:
             return None
         return Model(
@@ -178,6 +199,17 @@ class Anthropic:
             message_overhead=MESSAGE_OVERHEAD,
             user_first=True,
         )
+
+    def catalog(self, mark: str | None) -> Outgoing:
+        """Return the request for a page of the service's models, 1,000 being the most; a mark is a model's id."""
+        return Outgoing("/v1/models?limit=1000" + (f"&after_id={in_query(mark)}" if mark else ""))
+
+    def listed(self, answer: Any) -> Page:  # noqa: ANN401 - JSON from outside
+        """Return what a page lists."""
+        told = read(Listing, answer, self.provider)
+        named = [(f"{self.provider}/{each.id}", each) for each in told.data]
+        models = (self._limits(name, each) or limited(name, 0, user_first=self.user_first) for name, each in named)
+        return Page(tuple(models), told.last_id if told.has_more else None)
 
     def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
         """Return the error that an answer tells of."""

@@ -22,11 +22,14 @@ from convo.clients.wire import (
     STOP,
     TOOL,
     Outgoing,
+    Page,
     Piece,
     Shape,
     accepted,
     failure,
+    in_query,
     known,
+    limited,
     parsed,
     read,
     turns_of,
@@ -129,6 +132,8 @@ class Gemini:
     framing = SSE
     can_stream = True
     has_candidates = True
+    user_first = True
+    lists_limits = True
 
     def headers(self, key: str | None) -> dict[str, str]:
         """Return the key; never in the address, which is written into logs."""
@@ -179,7 +184,17 @@ class Gemini:
 
     def described(self, name: str, answer: Any) -> Model | None:  # noqa: ANN401 - JSON from outside
         """Return a model with its limits."""
-        return read(Described, answer, self.provider).as_value(name, user_first=True)
+        return read(Described, answer, self.provider).as_value(name, user_first=self.user_first)
+
+    def catalog(self, mark: str | None) -> Outgoing:
+        """Return the request for a page of the service's models, 1,000 being the most."""
+        return Outgoing("/v1beta/models?pageSize=1000" + (f"&pageToken={in_query(mark)}" if mark else ""))
+
+    def listed(self, answer: Any) -> Page:  # noqa: ANN401 - JSON from outside
+        """Return those models of a page that chat: there are others."""
+        return read(Listing, answer, self.provider).as_page(
+            self.provider, "generateContent", user_first=self.user_first
+        )
 
     def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
         """Return the error that an answer tells of."""
@@ -203,8 +218,35 @@ class Described(Shape):
         """Return it as convo's own value; None without a limit."""
         if not self.input_token_limit:
             return None
-        told = self.model_dump(exclude={"input_token_limit"})
+        told = self.model_dump(include=_TOLD)
         return Model(name, self.input_token_limit, message_overhead=MESSAGE_OVERHEAD, user_first=user_first, **told)
+
+
+class Listed(Described):
+    """A model of the list."""
+
+    name: str
+    methods: tuple[str, ...] = Field((), alias="supportedGenerationMethods")
+
+
+class Listing(Shape):
+    """A page of the list; without a field when there are no more, or none at all."""
+
+    models: tuple[Listed, ...] = ()
+    next_mark: str | None = Field(None, alias="nextPageToken")
+
+    def as_page(self, provider: str, method: str, *, user_first: bool) -> Page:
+        """Return those models that have a method."""
+        chatting = [each for each in self.models if method in each.methods]
+        named = [(f"{provider}/{each.name.removeprefix('models/')}", each) for each in chatting]
+        models = (
+            each.as_value(name, user_first=user_first) or limited(name, 0, user_first=user_first)
+            for name, each in named
+        )
+        return Page(tuple(models), self.next_mark or None)
+
+
+_TOLD = Described.model_fields.keys() - {"input_token_limit"}
 
 
 def resource(name: str) -> str:

@@ -21,8 +21,9 @@ from anyio.lowlevel import RunVar
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
 from convo.clients.deadline import Bounded, Clock, until
+from convo.clients.pages import all_of
 from convo.clients.server import Server
-from convo.clients.wire import Frames, Outgoing, as_pieces, parsed, together
+from convo.clients.wire import Frames, Outgoing, Page, as_pieces, limited, parsed, together
 from convo.errors import (
     BadModelResponse,
     ConnectionFailed,
@@ -89,6 +90,30 @@ class HttpClient:
             ModelError: it cannot be asked.
         """
         return self._limits(name)
+
+    def with_limit(self, name: str, limit: int) -> Model:
+        """Return a model whose limit the service need not be asked for; what else it adds to a prompt is known."""
+        return limited(name, limit, user_first=self._codec.user_first)
+
+    def list_models(self) -> list[Model]:
+        """Return the service's models, in its order; `input_token_limit` is 0 where nobody tells one.
+
+        Within LIMITS_S seconds over all requests.
+
+        Raises:
+            ModelError: it cannot be asked, or answers with something else.
+        """
+        clock = self._clock(LIMITS_S)
+        listed = all_of(partial(self._page, clock), self._codec.provider)
+        return [self._with_limits(clock, each) for each in listed]
+
+    def check(self, deadline_s: float) -> int:
+        """Ask for the beginning of the service's list, within `deadline_s` seconds; return how many models it has.
+
+        Raises:
+            ModelError: it does not answer, or not to this key.
+        """
+        return len(self._page(self._clock(deadline_s), None).models)
 
     def chat(self, request: ChatRequest, *, deadline_s: float) -> ChatReply:
         """Answer `request`, within `deadline_s` seconds over all attempts."""
@@ -174,25 +199,42 @@ class HttpClient:
 
     def _described(self, name: str) -> Model:
         if name not in self._models:
-            clock, outgoing = self._clock(LIMITS_S), self._codec.describe(name)
-            try:
-                body = self._again(clock, partial(self._body, clock, outgoing))
-            except ServiceError as error:
-                if error.status == NOT_FOUND:
-                    raise ModelNotFound(name, [f"what {self._codec.provider} has"]) from None
-                raise
-            model = self._codec.described(name, parsed(body, self._codec.provider))
-            if model is None:
-                raise LimitUnknown(name)
-            self._models[name] = model
+            self._models[name] = self._asked(self._clock(LIMITS_S), name)
         return self._models[name]
+
+    def _asked(self, clock: Clock, name: str) -> Model:
+        """Ask what a model is."""
+        try:
+            told = self._told(clock, self._codec.describe(name))
+        except ServiceError as error:
+            if error.status == NOT_FOUND:
+                raise ModelNotFound(name, [f"what {self._codec.provider} has"]) from None
+            raise
+        model = self._codec.described(name, told)
+        if model is None:
+            raise LimitUnknown(name)
+        return model
+
+    def _page(self, clock: Clock, mark: str | None) -> Page:
+        return self._codec.listed(self._told(clock, self._codec.catalog(mark)))
+
+    def _with_limits(self, clock: Clock, model: Model) -> Model:
+        """Return a listed model with its limits, which the service may have to be asked for one by one."""
+        if self._codec.lists_limits:
+            return model
+        try:
+            return self._asked(clock, model.name)
+        except (LimitUnknown, ModelNotFound):  # it may have been deleted meanwhile
+            return model
 
     # ---- one answer, waited for
 
     def _whole(self, clock: Clock, request: ChatRequest) -> ChatReply:
-        outgoing = self._codec.encode(request, streamed=False)
+        return self._codec.decode(self._told(clock, self._codec.encode(request, streamed=False)))
+
+    def _told(self, clock: Clock, outgoing: Outgoing) -> Any:  # noqa: ANN401 - JSON from outside
         body = self._again(clock, partial(self._body, clock, outgoing))
-        return self._codec.decode(parsed(body, self._codec.provider))
+        return parsed(body, self._codec.provider)
 
     def _again(self, clock: Clock, attempt: Callable[[], Result]) -> Result:
         failures = 0

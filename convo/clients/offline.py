@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
 from convo.errors import ModelNotFound
@@ -40,6 +41,10 @@ class OfflineClient:
         if name not in MODELS:
             raise ModelNotFound(name, list(MODELS))
         return MODELS[name]
+
+    def with_limit(self, name: str, limit: int) -> Model:
+        """Return the model of that name, with another limit."""
+        return replace(self.get_model(name), input_token_limit=limit)
 
     def chat(self, request: ChatRequest, *, deadline_s: float) -> ChatReply:  # noqa: ARG002 - answers at once
         """Answer `request`; the same request has the same answer."""

@@ -19,6 +19,7 @@ from convo.clients.wire import (
     NDJSON,
     STOP,
     Outgoing,
+    Page,
     Piece,
     Shape,
     accepted,
@@ -26,6 +27,7 @@ from convo.clients.wire import (
     beside_output,
     failure,
     known,
+    limited,
     parsed,
     read,
     turns_of,
@@ -69,6 +71,18 @@ class Described(Shape):
     model_info: Mapping[str, Any] = {}
 
 
+class Listed(Shape):
+    """A model of the list."""
+
+    name: str
+
+
+class Listing(Shape):
+    """The list: what is on this machine."""
+
+    models: tuple[Listed, ...]
+
+
 @dataclass(frozen=True)
 class Ollama:
     """The codec of /api/chat."""
@@ -76,10 +90,14 @@ class Ollama:
     provider: str = "ollama"
     strict: bool = True
     """Whether a parameter that the service has not is an error."""
+    num_ctx: int | None = None
+    """The window in tokens that its models are run with; None leaves it to their files and the server."""
 
     framing = NDJSON
     can_stream = True
     has_candidates = False
+    user_first = False
+    lists_limits = False
 
     def headers(self, key: str | None) -> dict[str, str]:
         """Return the key as a bearer's token, for servers behind a gate; Ollama itself wants none."""
@@ -89,7 +107,8 @@ class Ollama:
         """Return the request for one candidate."""
         given = accepted(request, self.provider, (), strict=self.strict)
         given.pop("candidate_count", None)
-        options = {{"max_output_tokens": "num_predict"}.get(name, name): value for name, value in given.items()}
+        options = {} if self.num_ctx is None else {"num_ctx": self.num_ctx}
+        options |= {{"max_output_tokens": "num_predict"}.get(name, name): value for name, value in given.items()}
         messages = [{"role": "system", "content": request.context}] if request.context else []
         messages += [{"role": role, "content": text} for role, text in turns_of(request, ("user", "assistant"))]
         body: dict[str, Any] = {
@@ -130,15 +149,24 @@ class Ollama:
     def described(self, name: str, answer: Any) -> Model | None:  # noqa: ANN401 - JSON from outside
         """Return a model with its limits: of the window that it is run with, which also has to hold the answer.
 
-        That is `num_ctx` if its file sets one. If not, the server decides, by its memory; it never runs less than
-        DEFAULT_WINDOW, unless the model was trained with less.
+        That is the `num_ctx` that is asked for, else the one of its file. Without any the server decides, by its
+        memory; it never runs less than DEFAULT_WINDOW, unless the model was trained with less.
         """
         told = read(Described, answer, self.provider)
         found = _NUM_CTX.search(told.parameters)
         trained = [each for key, each in told.model_info.items() if key.endswith(".context_length")]
         sizes = [each for each in trained if isinstance(each, int) and each > 0]
-        window = int(found[1][:12]) if found else min([DEFAULT_WINDOW, *sizes])
+        window = self.num_ctx or (int(found[1][:12]) if found else min([DEFAULT_WINDOW, *sizes]))
         return Model(name, beside_output(window), message_overhead=MESSAGE_OVERHEAD) if window > 1 else None
+
+    def catalog(self, mark: str | None) -> Outgoing:  # noqa: ARG002 - there is one page
+        """Return the request for the models on its machine."""
+        return Outgoing("/api/tags")
+
+    def listed(self, answer: Any) -> Page:  # noqa: ANN401 - JSON from outside
+        """Return what it lists: names alone; each has to be asked for its limits."""
+        told = read(Listing, answer, self.provider).models
+        return Page(tuple(limited(f"{self.provider}/{each.name}", 0, user_first=self.user_first) for each in told))
 
     def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
         """Return the error that an answer tells of."""

@@ -20,6 +20,7 @@ from convo.clients.wire import (
     STOP,
     TOOL,
     Outgoing,
+    Page,
     Piece,
     Shape,
     accepted,
@@ -27,6 +28,7 @@ from convo.clients.wire import (
     beside_output,
     failure,
     known,
+    limited,
     parsed,
     read,
     turns_of,
@@ -71,6 +73,18 @@ class Described(Shape):
 
     max_model_len: int | None = None
     context_length: int | None = None
+
+
+class Listed(Described):
+    """A model of the list."""
+
+    id: str
+
+
+class Listing(Shape):
+    """The list: one page has it all."""
+
+    data: tuple[Listed, ...]
 
 
 class Text(Shape):
@@ -120,6 +134,8 @@ class OpenAI:
     framing = SSE
     can_stream = True
     has_candidates = True
+    user_first = False
+    lists_limits = True
 
     def headers(self, key: str | None) -> dict[str, str]:
         """Return the key as a bearer's token."""
@@ -173,7 +189,9 @@ class OpenAI:
 
     def described(self, name: str, answer: Any) -> Model | None:  # noqa: ANN401 - JSON from outside
         """Return a model with its limits: as vLLM and others tell them, else of OpenAI's own by the table."""
-        told = read(Described, answer, self.provider)
+        return self._limits(name, read(Described, answer, self.provider))
+
+    def _limits(self, name: str, told: Described) -> Model | None:
         if window := told.max_model_len or told.context_length:
             return Model(name, beside_output(window), message_overhead=MESSAGE_OVERHEAD)
         known_as = [each for each in WINDOWS if bare_name(name).startswith(each)]
@@ -181,6 +199,18 @@ class OpenAI:
             return None
         window, output = WINDOWS[max(known_as, key=len)]
         return Model(name, beside_output(window, output), output, message_overhead=MESSAGE_OVERHEAD)
+
+    def catalog(self, mark: str | None) -> Outgoing:  # noqa: ARG002 - there is one page
+        """Return the request for the service's models."""
+        return Outgoing("/models")
+
+    def listed(self, answer: Any) -> Page:  # noqa: ANN401 - JSON from outside
+        """Return what it lists: of OpenAI's own also those that do not chat, which it does not tell apart."""
+        told = read(Listing, answer, self.provider).data
+        named = [(f"{self.provider}/{each.id}", each) for each in told]
+        return Page(
+            tuple(self._limits(name, each) or limited(name, 0, user_first=self.user_first) for name, each in named)
+        )
 
     def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
         """Return the error that an answer tells of."""

@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import Field
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
-from convo.clients.gemini import NAMES, Citations, Described, cited, resource
-from convo.clients.wire import SSE, STOP, Outgoing, Piece, Shape, accepted, failure, read
+from convo.clients.gemini import NAMES, Citations, Described, Listing, cited, resource
+from convo.clients.wire import SSE, STOP, Outgoing, Page, Piece, Shape, accepted, failure, in_query, read
 from convo.errors import ServiceError, StreamCut
 from convo.values import BlockedReason, Candidate, Filter, Model
 
@@ -57,6 +57,8 @@ class Palm:
     framing = SSE
     can_stream = False
     has_candidates = True
+    user_first = False
+    lists_limits = True
 
     def headers(self, key: str | None) -> dict[str, str]:
         """Return the key."""
@@ -92,7 +94,17 @@ class Palm:
 
     def described(self, name: str, answer: Any) -> Model | None:  # noqa: ANN401 - JSON from outside
         """Return a model with its limits."""
-        return read(Described, answer, self.provider).as_value(name, user_first=False)
+        return read(Described, answer, self.provider).as_value(name, user_first=self.user_first)
+
+    def catalog(self, mark: str | None) -> Outgoing:
+        """Return the request for a page of the service's models, 1,000 being the most."""
+        return Outgoing(f"/v1beta/models{QUERY}&pageSize=1000" + (f"&pageToken={in_query(mark)}" if mark else ""))
+
+    def listed(self, answer: Any) -> Page:  # noqa: ANN401 - JSON from outside
+        """Return those models of a page that chat: there are others."""
+        return read(Listing, answer, self.provider).as_page(
+            self.provider, "generateMessage", user_first=self.user_first
+        )
 
     def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
         """Return the error that an answer tells of."""

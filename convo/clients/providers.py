@@ -32,6 +32,8 @@ class Provider:
     """Of a service that speaks as OpenAI's: how it calls the most tokens of an answer."""
     lacks: tuple[str, ...] = ()
     """Parameters that it has not, of a service that speaks as OpenAI's."""
+    num_ctx: int | None = None
+    """Of a service that speaks as Ollama: the window in tokens that its models are run with; None leaves it to it."""
 
 
 KNOWN = (
@@ -65,18 +67,29 @@ def server_of(provider: Provider, environment: Mapping[str, str]) -> Server:
     """
     from convo.clients.server import Secret, Server
 
-    base_url = _first(provider.url_variables, environment) or provider.base_url
+    base_url = url_of(provider, environment)
     if base_url is None:
-        raise InvalidInput(f"nobody says where {provider.name} is: set {provider.url_variables[0]}")
-    key = _first(provider.key_variables, environment)
+        raise InvalidInput(
+            f"nobody says where {provider.name} is: set {provider.url_variables[0]}, or base_url "
+            f"in [providers.{provider.name}] of the configuration"
+        )
+    variable = first_set(provider.key_variables, environment)
     # A service of one's own, which a variable names, may want no key.
-    if key is None and provider.needs_key and base_url == provider.base_url:
+    if variable is None and provider.needs_key and base_url == provider.base_url:
         raise InvalidInput(f"there is no key for {provider.name}: set {' or '.join(provider.key_variables)}")
-    return Server(_codec(provider), _whole_url(base_url), Secret(key) if key else None)
+    return Server(codec_of(provider), base_url, Secret(environment[variable]) if variable else None)
 
 
-def _first(variables: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
-    return next((environment[name] for name in variables if environment.get(name)), None)
+def url_of(provider: Provider, environment: Mapping[str, str]) -> str | None:
+    """Return where a service is: as the environment says, else as is known; None when nobody says so."""
+    variable = first_set(provider.url_variables, environment)
+    base_url = environment[variable] if variable else provider.base_url
+    return None if base_url is None else _whole_url(base_url)
+
+
+def first_set(variables: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
+    """Return the name of the first of some variables that is set, and not empty."""
+    return next((name for name in variables if environment.get(name)), None)
 
 
 def _whole_url(base_url: str) -> str:
@@ -85,7 +98,7 @@ def _whole_url(base_url: str) -> str:
     return url.replace("://0.0.0.0", "://127.0.0.1")
 
 
-def _codec(provider: Provider) -> Any:  # noqa: ANN401 - one of the codecs
+def codec_of(provider: Provider) -> Any:  # noqa: ANN401 - one of the codecs
     """Return the language of a service; each is loaded when it is first spoken.
 
     Raises:
@@ -106,7 +119,7 @@ def _codec(provider: Provider) -> Any:  # noqa: ANN401 - one of the codecs
     if provider.protocol == OLLAMA:
         from convo.clients.ollama import Ollama
 
-        return Ollama(provider.name, provider.strict)
+        return Ollama(provider.name, provider.strict, provider.num_ctx)
     if provider.protocol == PALM:
         from convo.clients.palm import Palm
 

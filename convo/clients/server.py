@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from convo.clients.wire import Codec, Outgoing, parsed
 from convo.errors import BadModelResponse, InvalidInput
@@ -44,9 +44,7 @@ class Server:
         Raises:
             InvalidInput: it is none, or a key would be sent to it in the clear.
         """
-        found = urlsplit(base_url)
-        if found.scheme not in ("http", "https") or not found.hostname or found.username or found.password:
-            raise InvalidInput(f"the base URL of {codec.provider} must be http(s)://host…, without name or password")
+        found = split_url(base_url, codec.provider)
         if key is not None and found.scheme == "http" and found.hostname not in LOOPBACK:
             raise InvalidInput(f"the base URL of {codec.provider} must be https://…: a key goes with each request")
         self.codec = codec
@@ -105,6 +103,22 @@ class Server:
             error.detail = error.detail.replace(self._key.reveal(), "…")
         error.retry_after_s = seconds(headers.get("retry-after"))
         raise error
+
+
+def split_url(base_url: str, provider: str) -> SplitResult:
+    """Return the parts of a service's address.
+
+    Raises:
+        InvalidInput: it is none; what it is instead is not told, as it may have a password.
+    """
+    try:
+        found = urlsplit(base_url)
+        is_one = found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0
+    except ValueError:  # half an IPv6 address, or a port that is no number
+        is_one = False
+    if not is_one or found.username is not None or found.password is not None:
+        raise InvalidInput(f"the base URL of {provider} must be http(s)://host…, without name or password")
+    return found
 
 
 def seconds(retry_after: str | None) -> float | None:

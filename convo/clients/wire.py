@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
+from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -62,6 +63,16 @@ class Piece:
     event: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of what a service lists."""
+
+    models: tuple[Model, ...]
+    """In its order; `input_token_limit` is 0 where it does not tell one."""
+    next_mark: str | None = None
+    """What the request for the next page is made with; None after the last one."""
+
+
 class Codec(Protocol):
     """The language of one service."""
 
@@ -72,6 +83,10 @@ class Codec(Protocol):
     can_stream: bool
     has_candidates: bool
     """Whether one request can ask for several candidates."""
+    user_first: bool
+    """Whether the first message of the window has to be the user's."""
+    lists_limits: bool
+    """Whether the list of models tells all that there is to know of their limits."""
 
     def headers(self, key: str | None) -> dict[str, str]:
         """Return what goes with each request, the key included."""
@@ -114,10 +129,32 @@ class Codec(Protocol):
         """Return a model with its limits; None when the answer does not tell them."""
         ...
 
+    def catalog(self, mark: str | None) -> Outgoing:
+        """Return the request for a page of the service's models: the first one, or the one that a mark leads to."""
+        ...
+
+    def listed(self, answer: Any) -> Page:  # noqa: ANN401 - JSON from outside
+        """Return what a page lists.
+
+        Raises:
+            BadModelResponse: it is none.
+        """
+        ...
+
 
 MESSAGE_OVERHEAD = 4
 """Tokens that a service adds to each message for its role and its ends: 3 or 4 in the templates of open models and of
 OpenAI's (https://github.com/openai/openai-cookbook, "How to count tokens"); others do not tell."""
+
+
+def limited(name: str, limit: int, *, user_first: bool) -> Model:
+    """Return a model whose service does not tell its limit: somebody else does, in tokens, or it is 0 in a list."""
+    return Model(name, limit, message_overhead=MESSAGE_OVERHEAD, user_first=user_first)
+
+
+def in_query(mark: str | None) -> str:
+    """Return a mark that a service gave, as the value of a query's parameter."""
+    return quote(mark or "", safe="", errors="replace")
 
 
 def beside_output(window: int, output: int | None = None) -> int:
