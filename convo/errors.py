@@ -84,8 +84,8 @@ class LimitUnknown(InvalidInput):
     """Nobody tells how many tokens a model takes, and it is not guessed."""
 
     def __init__(self, model: str) -> None:
-        told = f"nobody tells how many tokens {model} takes: create the conversation with input_token_limit=, "
-        super().__init__(f"{told}or give chat() a Model that has one")
+        told = f"nobody tells how many tokens {model} takes: create the conversation with input_token_limit=, give "
+        super().__init__(f"{told}chat() a Model that has one, or write it into [limits] of the configuration")
         self.model = model
 
 

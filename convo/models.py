@@ -6,16 +6,18 @@ import os
 import sys
 import threading
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from convo.clients.base import AnyClient
 from convo.clients.offline import ELIZA, MODELS, OfflineClient
-from convo.clients.providers import GEMINI, KNOWN, PALM, Provider, server_of
+from convo.clients.providers import PALM, Provider, codec_of, server_of, url_of
+from convo.config import GOOGLES, configuration
 from convo.errors import (
     BadModelResponse,
     CallTimedOut,
+    InvalidParameter,
     LimitUnknown,
     ModelError,
     ModelNotFound,
@@ -35,9 +37,8 @@ RETIRED = "models/chat-bison-001"
 
 _OFFLINE = OfflineClient()
 
-PROVIDERS = {each.name: each for each in KNOWN}
-PROVIDERS |= {"models": PROVIDERS[GEMINI], "tunedModels": PROVIDERS[GEMINI]}
-"""Who has a model, by the beginning of its name."""
+EMBEDDED = "offline"
+"""How the embedded models' names begin."""
 
 _CLIENTS: dict[Server, HttpClient] = {}
 _GUARD = threading.Lock()
@@ -56,13 +57,19 @@ class Service(Generic[Client]):
 
 
 def default_model() -> str:
-    """Return CONVO_MODEL, else the embedded model."""
-    return os.environ.get("CONVO_MODEL") or ELIZA.name
+    """Return CONVO_MODEL, else the configuration's model, else the embedded one."""
+    given = os.environ.get("CONVO_MODEL")
+    return full_name(given) if given else configuration().model or ELIZA.name
+
+
+def full_name(name: str) -> str:
+    """Return the model that an alias of the configuration stands for; any other name as it is."""
+    return name if "/" in name else configuration().aliases.get(name, name)
 
 
 def stand_in(name: str) -> str:
     """Return the model that answers for `name`: the default one for the retired one, unless that is served again."""
-    if name != RETIRED or os.environ.get("PALM_BASE_URL"):
+    if name != RETIRED or url_of(configuration().providers[PALM], os.environ):
         return name
     return default_model() if default_model() != RETIRED else ELIZA.name
 
@@ -70,7 +77,8 @@ def stand_in(name: str) -> str:
 def resolve(name: str, client: Client | None = None, *, limit: int | None = None) -> Service[Client | Served]:
     """Return who answers for `name`; a given `client` answers for every name that it knows.
 
-    A `limit` stands in for the model's own when nobody tells that.
+    A limit of the configuration goes before the one that a service tells, which is not asked then; not before a given
+    client's. The argument `limit` stands in for the model's own when nobody tells that.
 
     Raises:
         ModelNotFound: nobody here serves a model of that name.
@@ -78,9 +86,12 @@ def resolve(name: str, client: Client | None = None, *, limit: int | None = None
         InvalidInput: nobody tells where its service is, or there is no key for it.
         ModelError: the client could not say; an exception that is not convo's own is its cause.
     """
+    name = full_name(name)
     if client is not None:
         return _service(name, client, limit)
-    return _service(*_found(name), limit)
+    name, found = _found(name)
+    model = _configured(name, found)
+    return Service(model, found) if model else _service(name, found, limit)
 
 
 def _found(name: str) -> tuple[str, Served]:
@@ -93,13 +104,20 @@ def _found(name: str) -> tuple[str, Served]:
         )
         name = served_by
     if name == RETIRED:
-        return name, _client_of(PROVIDERS[PALM])
-    provider, _, bare = name.partition("/")
+        return name, _client_of(configuration().providers[PALM])
     if name in MODELS:
         return name, _OFFLINE
-    if provider not in PROVIDERS or not bare:
-        raise ModelNotFound(name, [*MODELS, *(f"{each}/…" for each in PROVIDERS if each != PALM)])
-    return name, _client_of(PROVIDERS[provider])
+    provider = configuration().provider_of(name)
+    if provider is None:
+        raise ModelNotFound(name, _names())
+    return name, _client_of(provider)
+
+
+def _names() -> list[str]:
+    """Return what names of models may be here."""
+    told = configuration()
+    known = [f"{each}/…" for each in told.providers if each != PALM]
+    return [*MODELS, *known, *(f"{each}/…" for each in GOOGLES), *told.aliases]
 
 
 def _client_of(provider: Provider) -> HttpClient:
@@ -113,6 +131,12 @@ def _client_of(provider: Provider) -> HttpClient:
         return _CLIENTS[server]
 
 
+def _configured(name: str, client: Served) -> Model | None:
+    """Return a model whose limit the configuration tells; None when it does not."""
+    limit = configuration().limits.get(name)
+    return None if limit is None else client.with_limit(name, limit)
+
+
 def _service(name: str, client: Client, limit: int | None) -> Service[Client]:
     """Return a model's limits and its client."""
     try:
@@ -120,7 +144,7 @@ def _service(name: str, client: Client, limit: int | None) -> Service[Client]:
     except LimitUnknown:
         if limit is None:
             raise
-        model = Model(name, limit)
+        model = getattr(client, "with_limit", Model)(name, limit)
     except (ModelError, ModelNotFound):
         raise
     except Exception as error:
@@ -159,16 +183,20 @@ async def resolve_async(
         ModelNotFound, LimitUnknown, InvalidInput, ModelError: as resolve().
         CallTimedOut: the client did not say within `deadline_s` seconds.
     """
-    found: tuple[str, Client | Served] = _found(name) if client is None else (name, client)
-    if found[1] is _OFFLINE:
-        return _service(*found, limit)
+    name = full_name(name)
+    if client is None:
+        name, served = _found(name)
+        if model := _configured(name, served):
+            return Service(model, served)
+        if served is _OFFLINE:
+            return _service(name, served, limit)
     import anyio
 
     from convo.threads import run_apart
 
     with anyio.move_on_after(deadline_s):
         try:
-            return await run_apart(partial(_service, *found, limit), "limits")
+            return await run_apart(partial(_service, name, served if client is None else client, limit), "limits")
         except RuntimeError as error:  # there can be no more threads: _service() itself raises none
             raise ModelError(f"the client could not be asked for {name}: {error}") from error
     raise CallTimedOut(name, deadline_s)
@@ -196,9 +224,46 @@ def model_name(given: AnyModelNameOptions | None) -> str:
     if not isinstance(given, str | Model):
         msg = f"a model must be a name, such as {ELIZA.name!r}, or a Model, not {type(given).__name__}"
         raise TypeError(msg)
-    return given if isinstance(given, str) else given.name
+    return full_name(given if isinstance(given, str) else given.name)
 
 
-def list_models() -> list[Model]:
-    """Return the models that are served here without further ado."""
-    return list(MODELS.values())
+def list_models(provider: str | None = None) -> list[Model]:
+    """Return the models that are served here without further ado: the embedded ones, and those in [limits].
+
+    With a `provider`, as names of models begin, its service is asked for all that it has, for at most 30 seconds.
+    `input_token_limit` is 0 in that list where nobody tells it: to use such a model, a limit has to be given.
+
+    Raises:
+        InvalidParameter: nobody of that name is known.
+        InvalidInput: nobody tells where its service is, or there is no key for it.
+        ModelError: the service cannot be asked.
+    """
+    limits = configuration().limits
+    if provider is None or provider == EMBEDDED:
+        named = {**MODELS, **{name: _limited(name, limit) for name, limit in limits.items()}}
+        return [model for name, model in named.items() if provider is None or name in MODELS]
+    listed = client_for(provider).list_models()
+    return [replace(each, input_token_limit=limits.get(each.name, each.input_token_limit)) for each in listed]
+
+
+def client_for(provider: str) -> HttpClient:
+    """Return the client of a service, by the beginning of its models' names.
+
+    Raises:
+        InvalidParameter: nobody of that name is known.
+        InvalidInput: nobody tells where it is, or there is no key for it.
+    """
+    known = configuration().providers
+    if provider not in known:
+        raise InvalidParameter(f"no provider {provider!r}: there are {EMBEDDED}, {', '.join(known)}")
+    return _client_of(known[provider])
+
+
+def _limited(name: str, limit: int) -> Model:
+    """Return a model of the configuration's limits, without its service, for which there may be no key."""
+    provider = configuration().provider_of(name)
+    if name in MODELS or provider is None:
+        return _OFFLINE.with_limit(name, limit)
+    from convo.clients.wire import limited
+
+    return limited(name, limit, user_first=codec_of(provider).user_first)

@@ -13,7 +13,7 @@ from convo import options
 from convo.call import ending
 from convo.clients.base import ChatReply
 from convo.errors import InvalidInput, InvalidParameter, InvalidText, ReplyBlocked
-from convo.models import default_model
+from convo.models import default_model, full_name
 from convo.options import MAX_DEADLINE_S
 from convo.shapes import CreateOptions, MessageOptions, ParameterOptions, SettingOptions
 from convo.store.conversations import NewConversation
@@ -60,7 +60,7 @@ def creation(
     given = {key: value for key, value in settings.items() if key in ParameterOptions.__annotations__}
     history, unchosen = _chosen_of(options.history(settings.get("messages"), names), candidates)
     return NewConversation(
-        model=label(settings.get("model") or default_model(), "model"),
+        model=model_label(settings.get("model") or default_model()),
         context=told,
         examples=options.examples(settings.get("examples")),
         name=conversation_name(name) if name is not None else None,
@@ -111,7 +111,7 @@ def changes(record: ConversationRecord, given: Mapping[str, Any]) -> dict[str, A
     wanted = {name: value for name, value in given.items() if value is not KEEP}
     asked = {name: wanted.pop(name) for name in list(wanted) if name in ParameterOptions.__annotations__}
     check: dict[str, Callable[[Any], Any]] = {
-        "model": lambda value: label(value, "model"),
+        "model": model_label,
         "title": lambda value: label(value, "title") if value is not None else None,
         "name": lambda value: conversation_name(value) if value is not None else None,
         "metadata": checked_metadata,
@@ -165,6 +165,11 @@ def label(text: str, what: str) -> str:
     if len(text.encode()) > MAX_LABEL_BYTES or "\n" in text or "\r" in text:
         raise InvalidInput(f"{what} must be one line of at most {MAX_LABEL_BYTES} bytes")
     return text
+
+
+def model_label(name: str) -> str:
+    """Return the name of a model as it is stored: what an alias stands for."""
+    return full_name(label(name, "model"))
 
 
 def conversation_name(name: str) -> str:

@@ -151,7 +151,7 @@ class View:
         """Run `work` for the model that is to answer; again when the conversation got another one meanwhile."""
         while True:
             known = self.record.model  # once: another thread may learn of a new one meanwhile
-            name = prepare.label(model, "model") if model else known
+            name = prepare.model_label(model) if model else known
             service: Service[AnyClient] = yield Resolve(
                 name, self.store.client, deadline_s, self.record.input_token_limit
             )

@@ -1,0 +1,153 @@
+"""The configuration: the default model, aliases, limits and services that the user's own file names.
+
+The file holds no key: it names the variable of the environment that does. It is read when something is asked for that
+it may tell, and again when it has changed; pydantic and tomllib are loaded only where there is one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import platformdirs
+
+from convo.clients.offline import MODELS
+from convo.clients.providers import GEMINI, KNOWN, OLLAMA, OPENAI, Provider
+from convo.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from convo.settings import File, ProviderTable
+
+VARIABLE = "CONVO_CONFIG"
+"""Names another file than the one in the user's own folder."""
+
+MAX_BYTES = 2**20
+"""The largest file."""
+
+GOOGLES = ("models", "tunedModels")
+"""How Google's own names of models begin, which are Gemini's."""
+
+_ONLY_OF = {"output_limit": OPENAI, "lacks": OPENAI, "num_ctx": OLLAMA}
+"""What can be told of services of one protocol only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What the file says, together with what is known without it."""
+
+    file: str | None = None
+    """Where it is; None when there is none."""
+    model: str | None = None
+    """The default model's whole name."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """Whole names of models, by what stands for them."""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    """Tokens of input, by the whole name of a model."""
+    providers: Mapping[str, Provider] = field(default_factory=lambda: {each.name: each for each in KNOWN})
+    """All services: the known ones first, as the file alters them."""
+    named: frozenset[str] = frozenset()
+    """Services that have a table in the file."""
+
+    def provider_of(self, name: str) -> Provider | None:
+        """Return whose model a name is; None when no service's."""
+        kind, _, bare = name.partition("/")
+        return self.providers.get(GEMINI if kind in GOOGLES else kind) if bare else None
+
+
+class _Seen(NamedTuple):
+    """A file as it was read, and what it said."""
+
+    path: Path
+    modified_ns: int
+    size_bytes: int
+    configuration: Configuration
+
+
+_WITHOUT_FILE = Configuration()
+_seen = _Seen(Path(), 0, 0, _WITHOUT_FILE)
+
+
+def configuration() -> Configuration:
+    """Return what the file says now.
+
+    Raises:
+        InvalidInput: it cannot be read or used, or CONVO_CONFIG names one that is not there.
+    """
+    global _seen  # noqa: PLW0603 - replaced whole, so that threads see one or the other
+    given = os.environ.get(VARIABLE)
+    path = Path(given).absolute() if given else platformdirs.user_config_path("convo") / "config.toml"
+    try:
+        about = path.stat()
+        if (path, about.st_mtime_ns, about.st_size) != _seen[:3]:
+            _seen = _read(path)
+    except FileNotFoundError:
+        if given:
+            raise InvalidInput(f"there is no configuration file {path}: {VARIABLE} names it") from None
+        return _WITHOUT_FILE
+    except OSError as error:
+        raise InvalidInput(f"the configuration file {path} cannot be read: {error.strerror}") from None
+    return _seen.configuration
+
+
+def _read(path: Path) -> _Seen:
+    """Read a file.
+
+    Raises:
+        OSError: it cannot be.
+        InvalidInput: it cannot be used.
+    """
+    from convo.settings import parse
+
+    if not path.is_file() and str(path) != os.devnull:  # a pipe would be waited for
+        raise InvalidInput(f"the configuration {path} is no file: name one with {VARIABLE}")
+    with path.open("rb") as file:
+        about, content = os.fstat(file.fileno()), file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise InvalidInput(f"{path} has more than {MAX_BYTES:,} bytes: a configuration is small")
+    return _Seen(path, about.st_mtime_ns, about.st_size, _made(parse(content, str(path)), str(path)))
+
+
+def _made(told: File, where: str) -> Configuration:
+    """Return a file's shapes as a configuration, with what its tables must be for each other."""
+    from convo.settings import dotted, refused
+
+    providers = dict(_WITHOUT_FILE.providers)
+    for name, table in told.providers.items():
+        providers[name] = _provider(name, table, where)
+    model = told.aliases.get(told.model, told.model) if told.model else None
+    if model and "/" not in model:
+        raise refused(where, "model", "must be the whole name of a model, provider/name, or one of [aliases]")
+    made = Configuration(where, model, told.aliases, told.limits, providers, frozenset(told.providers))
+    for name in told.limits:
+        if name not in MODELS and made.provider_of(name) is None:
+            raise refused(where, dotted("limits", name), f"is nobody's model: there are {', '.join(providers)}")
+    return made
+
+
+def _provider(name: str, table: ProviderTable, where: str) -> Provider:
+    """Return a service as its table says: a known one altered, or another."""
+    from convo.settings import dotted, refused
+
+    given: dict[str, Any] = table.model_dump(exclude_none=True)
+    known = _WITHOUT_FILE.providers.get(name)
+    for needed in () if known else ("protocol", "base_url"):
+        if needed not in given:
+            raise refused(where, dotted("providers", name), f"has no {needed}: add it, as convo does not know {name}")
+    protocol = given.setdefault("protocol", known.protocol if known else "")
+    if known and protocol != known.protocol:
+        remedy = f"stays {known.protocol}: call a service of another protocol otherwise"
+        raise refused(where, dotted("providers", name, "protocol"), remedy)
+    for only, of in _ONLY_OF.items():
+        if only in given and protocol != of:
+            raise refused(where, dotted("providers", name, only), f"is for the protocol {of} only: remove it")
+    if "lacks" in given:
+        given["lacks"] = tuple(given["lacks"])
+    variable = given.pop("key_variable", None)
+    if variable:
+        given |= {"key_variables": (variable,), "needs_key": True}
+    elif "base_url" in given:  # a service of one's own may want no key
+        given["needs_key"] = False
+    return replace(known or Provider(name, protocol, None), **given)
