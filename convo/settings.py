@@ -116,7 +116,7 @@ def parse(content: bytes, where: str) -> File:
     try:
         told = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{where} is not TOML{_place(error)}: see https://toml.io") from None
+        raise InvalidInput(f"{where} is not TOML: {_reason(error)}; see https://toml.io") from None
     try:
         return File.model_validate(told)
     except ValidationError as error:
@@ -134,10 +134,11 @@ def dotted(*names: str) -> str:
     return ".".join(name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name[:80]) for name in names)
 
 
-def _place(error: Exception) -> str:
-    """Return where a file is no TOML; not what stands there."""
-    found = re.search(r"\((at line \d+, column \d+|at end of document)\)$", str(error))
-    return f" {found[1]}" if found else ""
+def _reason(error: Exception) -> str:
+    """Return why a file is no TOML, and where; not what stands there."""
+    if not isinstance(error, tomllib.TOMLDecodeError):
+        return "a number is too long, or it nests too deep"
+    return re.sub(r"""(['"]).{4,}\1""", "…", str(error), flags=re.DOTALL)
 
 
 def _path(place: tuple[int | str, ...]) -> str:

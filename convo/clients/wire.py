@@ -289,7 +289,9 @@ def accepted(request: ChatRequest, provider: str, lacks: Sequence[str], *, stric
         if given.pop(name, None) is not None:
             told = f"{provider} has no {name}"
             if strict:
-                raise InvalidParameter(f"{told}: leave it out, or make the client with strict=False")
+                raise InvalidParameter(
+                    f"{told}: leave it out, or have it dropped: strict=False, or strict = false in the configuration"
+                )
             warnings.warn(f"{told}: it is left out", stacklevel=2)
     return given
 
