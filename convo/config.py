@@ -60,7 +60,7 @@ class Configuration:
 class _Seen(NamedTuple):
     """A file as it was read, and what it said."""
 
-    path: Path
+    file: Path
     modified_ns: int
     size_bytes: int
     configuration: Configuration
@@ -77,22 +77,27 @@ def configuration() -> Configuration:
         InvalidInput: it cannot be read or used, or CONVO_CONFIG names one that is not there.
     """
     global _seen  # noqa: PLW0603 - replaced whole, so that threads see one or the other
-    given = os.environ.get(VARIABLE)
-    path = Path(given).absolute() if given else platformdirs.user_config_path("convo") / "config.toml"
+    file = path()
     try:
-        about = path.stat()
-        if (path, about.st_mtime_ns, about.st_size) != _seen[:3]:
-            _seen = _read(path)
+        about = file.stat()
+        if (file, about.st_mtime_ns, about.st_size) != _seen[:3]:
+            _seen = _read(file)
     except FileNotFoundError:
-        if given:
-            raise InvalidInput(f"there is no configuration file {path}: {VARIABLE} names it") from None
+        if os.environ.get(VARIABLE):
+            raise InvalidInput(f"there is no configuration file {file}: {VARIABLE} names it") from None
         return _WITHOUT_FILE
     except OSError as error:
-        raise InvalidInput(f"the configuration file {path} cannot be read: {error.strerror}") from None
+        raise InvalidInput(f"the configuration file {file} cannot be read: {error.strerror}") from None
     return _seen.configuration
 
 
-def _read(path: Path) -> _Seen:
+def path() -> Path:
+    """Return where the file is, if there is one: where CONVO_CONFIG says, else in the user's own folder."""
+    given = os.environ.get(VARIABLE)
+    return Path(given).absolute() if given else platformdirs.user_config_path("convo") / "config.toml"
+
+
+def _read(file: Path) -> _Seen:
     """Read a file.
 
     Raises:
@@ -101,13 +106,13 @@ def _read(path: Path) -> _Seen:
     """
     from convo.settings import parse
 
-    if not path.is_file() and str(path) != os.devnull:  # a pipe would be waited for
-        raise InvalidInput(f"the configuration {path} is no file: name one with {VARIABLE}")
-    with path.open("rb") as file:
-        about, content = os.fstat(file.fileno()), file.read(MAX_BYTES + 1)
+    if not file.is_file() and str(file) != os.devnull:  # a pipe would be waited for
+        raise InvalidInput(f"the configuration {file} is no file: name one with {VARIABLE}")
+    with file.open("rb") as opened:
+        about, content = os.fstat(opened.fileno()), opened.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise InvalidInput(f"{path} has more than {MAX_BYTES:,} bytes: a configuration is small")
-    return _Seen(path, about.st_mtime_ns, about.st_size, _made(parse(content, str(path)), str(path)))
+        raise InvalidInput(f"{file} has more than {MAX_BYTES:,} bytes: a configuration is small")
+    return _Seen(file, about.st_mtime_ns, about.st_size, _made(parse(content, str(file)), str(file)))
 
 
 def _made(told: File, where: str) -> Configuration:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from convo.clients.base import AnyClient
 from convo.clients.offline import ELIZA, MODELS, OfflineClient
-from convo.clients.providers import PALM, Provider, codec_of, server_of, url_of
+from convo.clients.providers import PALM, Provider, codec_of, first_set, server_of, url_of
 from convo.config import GOOGLES, configuration
 from convo.errors import (
     BadModelResponse,
@@ -257,6 +257,21 @@ def client_for(provider: str) -> HttpClient:
     if provider not in known:
         raise InvalidParameter(f"no provider {provider!r}: there are {EMBEDDED}, {', '.join(known)}")
     return _client_of(known[provider])
+
+
+def set_up() -> list[str]:
+    """Return the services that the configuration names, or of which the environment has the address or the key.
+
+    A key alone is not enough where nobody tells an address.
+    """
+    told, by_environment = configuration(), partial(first_set, environment=os.environ)
+    return [
+        name
+        for name, each in told.providers.items()
+        if name in told.named
+        or by_environment(each.url_variables)
+        or (by_environment(each.key_variables) and each.base_url is not None)
+    ]
 
 
 def _limited(name: str, limit: int) -> Model:

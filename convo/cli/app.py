@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from convo.cli import chat, conversations, db
+from convo.cli import chat, conversations, db, models
 from convo.version import __version__
 
 app = typer.Typer(
@@ -54,4 +54,5 @@ app.command("chat")(chat.chat)
 app.command("list")(conversations.list_conversations)
 app.command("show")(conversations.show)
 app.command("delete")(conversations.delete)
+app.command("models")(models.models)
 app.add_typer(db.app, name="db")

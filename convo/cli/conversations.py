@@ -53,9 +53,7 @@ def list_conversations(
 
 def _table(talks: Sequence[Conversation], begin: dict[str, str], width: int) -> list[str]:
     """Return a line a conversation: id, name, turns, age, and what it is about in what room is left."""
-    from rich.cells import cell_len
-
-    from convo.cli.output import age, cut, padded
+    from convo.cli.output import age, columns, cut
 
     now = datetime.now(UTC)
     rows = [
@@ -68,13 +66,7 @@ def _table(talks: Sequence[Conversation], begin: dict[str, str], width: int) -> 
         )
         for talk in talks
     ]
-    head = ("ID", "NAME", "TURNS", "AGO", "ABOUT")
-    sizes = [max(cell_len(row[place]) for row in (head, *rows)) for place in range(4)]
-    room = max(width - sum(sizes) - 2 * len(sizes), 10)
-    return [
-        "  ".join([*(padded(text, size) for text, size in zip(row, sizes, strict=False)), cut(row[4], room)]).rstrip()
-        for row in (head, *rows)
-    ]
+    return columns(("ID", "NAME", "TURNS", "AGO", "ABOUT"), rows, width)
 
 
 def show(

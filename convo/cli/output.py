@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -79,6 +80,41 @@ def padded(text: str, width: int) -> str:
     from rich.cells import cell_len
 
     return text + " " * (width - cell_len(text))
+
+
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+"""The head, which a pipe does not get, and the rows."""
+
+
+def say_table(table: Table) -> None:
+    """Print rows: on a terminal in columns under their head, in a pipe as fields with tabs between them."""
+    head, rows = table
+    if sys.stdout.isatty():
+        for line in columns(head, rows, shutil.get_terminal_size().columns):
+            say(line)
+        return
+    for row in rows:
+        print("\t".join(each.replace("\t", " ") for each in row))
+
+
+def say_tables(tables: Mapping[str, Table]) -> None:
+    """Print several tables: on a terminal one below the other, in a pipe each row with the table's name before it."""
+    for number, (name, (head, rows)) in enumerate(tables.items()):
+        if not sys.stdout.isatty():
+            say_table((head, [(name, *row) for row in rows]))
+            continue
+        if number:
+            say("")
+        say_table((head, rows))
+
+
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Return rows under their head, each on a line; the last column gets what room is left, and is cut."""
+    from rich.cells import cell_len
+
+    sizes = [max(cell_len(row[place]) for row in (head, *rows)) for place in range(len(head) - 1)]
+    room = max(width - sum(sizes) - 2 * len(sizes), 10)
+    return ["  ".join([*map(padded, row, sizes), cut(row[-1], room)]).rstrip() for row in (head, *rows)]
 
 
 def dropped(prompt: Fit | PromptRecord | None) -> str | None:

@@ -121,6 +121,15 @@ def split_url(base_url: str, provider: str) -> SplitResult:
     return found
 
 
+def shown_url(base_url: str) -> str:
+    """Return an address without what may be secret of it: its query, name and password."""
+    try:
+        found = urlsplit(base_url)
+    except ValueError:
+        return "no URL"
+    return found._replace(netloc=found.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
 def seconds(retry_after: str | None) -> float | None:
     """Return how long a service asks to wait; None when it does not say so in seconds (RFC 9110, section 10.2.3)."""
     if retry_after is None or not retry_after.strip().isascii() or not retry_after.strip().isdigit():
