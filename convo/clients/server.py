@@ -94,6 +94,8 @@ class Server:
         """
         if status < BAD_REQUEST:
             raise BadModelResponse(f"{self.codec.provider} answered with a redirect, not followed: HTTP {status}")
+        if self._key:  # which a service may repeat, and its own word for the error is shown
+            body = body.replace(self._key.reveal().encode(), "…".encode())
         try:
             told = parsed(body, self.codec.provider)
         except BadModelResponse:
