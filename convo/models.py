@@ -242,17 +242,21 @@ def list_models(provider: str | None = None) -> list[Model]:
     if provider is None or provider == EMBEDDED:
         named = {**MODELS, **{name: _limited(name, limit) for name, limit in limits.items()}}
         return [model for name, model in named.items() if provider is None or name in MODELS]
-    listed = client_for(provider).list_models()
+    listed = _named(provider).list_models()
     return [replace(each, input_token_limit=limits.get(each.name, each.input_token_limit)) for each in listed]
 
 
-def client_for(provider: str) -> HttpClient:
-    """Return the client of a service, by the beginning of its models' names.
+def check(provider: str, deadline_s: float) -> int:
+    """Ask a service for the beginning of its list, within `deadline_s` seconds; return how many models that has.
 
     Raises:
-        InvalidParameter: nobody of that name is known.
-        InvalidInput: nobody tells where it is, or there is no key for it.
+        InvalidParameter, InvalidInput, ModelError: as list_models().
     """
+    return len(MODELS) if provider == EMBEDDED else _named(provider).check(deadline_s)
+
+
+def _named(provider: str) -> HttpClient:
+    """Return the client of a service, by the beginning of its models' names."""
     known = configuration().providers
     if provider not in known:
         raise InvalidParameter(f"no provider {provider!r}: there are {EMBEDDED}, {', '.join(known)}")

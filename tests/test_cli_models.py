@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,15 @@ from typing import Any
 import pexpect
 import pytest
 
+from convo.clients.providers import Provider
+from convo.config import configuration
+from convo.settings import File, ProviderTable
 from tests.model_server import ModelServer, answer, routing
 from tests.test_catalog import ANSWERS, route
 from tests.test_cli import Run, chats, error_line, run  # noqa: F401 - fixtures
 from tests.test_config import KEY, Write, at, write  # noqa: F401 - a fixture
+from tests.test_docs import blocks
+from tests.test_providers import COMMANDS, PAGE
 
 
 @pytest.fixture
@@ -216,6 +222,14 @@ def test_without_a_service_there_is_nothing_to_check(run: Run, monkeypatch: pyte
     ran = run("models", "--check")
     assert (0, "") == (ran.code, ran.out)
     assert "no service is set up" in ran.err
+    assert "[]\n" == run("models", "--check", "--json").out
+
+
+def test_the_embedded_models_can_be_listed_and_always_answer(run: Run):  # noqa: F811
+    assert [["offline", "ok", "2 models"]] == rows(run("models", "--check", "--provider", "offline").out)
+    assert [["offline/eliza", "4096", "Eliza"], ["offline/echo", "1000000", "Echo"]] == rows(
+        run("models", "--provider", "offline").out
+    )
 
 
 def test_ollama_is_checked_where_somebody_tells_of_it(
@@ -273,6 +287,40 @@ local      LOCAL_KEY          set      {server.url}
     assert max(map(len, told.splitlines()[1:])) <= 80
     assert "openai  ok      4 models\nlocal   ok      4 models\n" == on_terminal("models", "--check")
     assert "MODEL              LIMIT  CALLED\nlocal/gpt-4o-mini  ?\n" in on_terminal("models", "-p", "local")
+
+
+@pytest.mark.parametrize("command", [each for each in COMMANDS if not each.startswith("convo chat")])
+def test_the_commands_of_the_page_run(run: Run, configured: Path, command: str):  # noqa: F811
+    program, *arguments = shlex.split(command)
+    ran = run(*arguments)
+    assert ("convo", 0, True) == (program, ran.code, "openai" in ran.out)
+
+
+def test_the_example_of_the_page_is_a_configuration(write: Write):  # noqa: F811
+    (example,) = blocks(PAGE, "toml")
+    path = write(example)
+    told = configuration()
+    assert (str(path), "openai/gpt-4o-mini") == (told.file, told.model)
+    assert {"local/llama-3.1-8b": 8000} == told.limits
+    assert (
+        Provider(
+            "local",
+            "openai",
+            "http://127.0.0.1:8080/v1",
+            key_variables=("LOCAL_API_KEY",),
+            strict=False,
+            output_limit="max_tokens",
+            lacks=("top_k",),
+        )
+        == (told.providers["local"])
+    )
+    assert 16_384 == told.providers["ollama"].num_ctx
+
+
+def test_every_option_of_the_file_is_in_the_example_of_the_page():
+    (example,) = blocks(PAGE, "toml")
+    missing = [each for each in (*File.model_fields, *ProviderTable.model_fields) if each not in example]
+    assert [] == missing
 
 
 def test_help_tells_of_keys(run: Run):  # noqa: F811

@@ -85,6 +85,7 @@ left_out: int = response.prompt.dropped_messages
 saved: types.ResponseDict = response.to_dict()
 counted_tokens: int = convo.count_message_tokens(messages="hi", model="offline/echo")["token_count"]
 limits: list[int] = [model.input_token_limit for model in convo.list_models()]
+listed_models: list[convo.Model] = convo.list_models(provider="offline") + convo.list_models(None)
 model: convo.Model = convo.get_model("offline/echo", client=ScriptedClient())
 kept: convo.Conversation = store.create_from(response, name="kept", title="t")
 
@@ -226,6 +227,8 @@ WRONG = [
     "store.create_from(response, context='another')",
     "store.create_from('hi')",
     "convo.get_model(5)",
+    "convo.list_models(provider=5)",
+    "convo.list_models(page_size=5)",
     "counted_as: str = convo.count_message_tokens(messages='hi')['token_count']",
     "saved['filters']",
     "convo.Retry(tries=3)",
