@@ -89,11 +89,11 @@ def _check(provider: str | None, *, as_json: bool) -> None:
 def _answers(names: Sequence[str]) -> Iterator[tuple[str, int | None, str | None]]:
     """Yield of each service how many models the beginning of its list has, or why it has none for us."""
     from convo.errors import ConvoError, InvalidParameter
-    from convo import models
+    from convo.models import check
 
     for name in names:
         try:
-            yield name, models.check(name, CHECK_S), None
+            yield name, check(name, CHECK_S), None
         except InvalidParameter:  # nobody is called so
             raise
         except ConvoError as error:
