@@ -129,6 +129,13 @@ def test_a_service_is_asked_for_its_models(run: Run, configured: Path):  # noqa:
     assert [None, 6000, 12_000, None] == [each["input_token_limit"] for each in told]
 
 
+def test_what_a_service_calls_a_model_stays_on_its_line(run: Run, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+    told = {"data": [{"id": "a", "display_name": "A\tB\r\nC", "max_input_tokens": 5}]}
+    with routing(lambda _: answer(told)) as server:
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", server.url)
+        assert [["anthropic/a", "5", "A B C"]] == rows(run("models", "-p", "anthropic").out)
+
+
 def test_a_service_without_models_says_so(
     run: Run,  # noqa: F811
     configured: Path,

@@ -94,7 +94,7 @@ def say_table(table: Table) -> None:
             say(line)
         return
     for row in rows:
-        print("\t".join(each.replace("\t", " ") for each in row))
+        print("\t".join(" ".join(each.splitlines()).replace("\t", " ") for each in row))
 
 
 def say_tables(tables: Mapping[str, Table]) -> None:
