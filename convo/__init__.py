@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from convo.clients.base import ChatClient as ChatClient
     from convo.clients.base import ChatReply as ChatReply
     from convo.clients.base import ChatRequest as ChatRequest
+    from convo.clients.base import CheckingClient as CheckingClient
+    from convo.clients.base import CountingClient as CountingClient
     from convo.clients.base import Delta as Delta
     from convo.clients.base import StreamingClient as StreamingClient
     from convo.conversation import Conversation as Conversation
+    from convo.counting import count_message_tokens as count_message_tokens
     from convo.discuss import ChatResponse as ChatResponse
     from convo.discuss import chat as chat
     from convo.discuss import chat_async as chat_async
-    from convo.discuss import count_message_tokens as count_message_tokens
     from convo.errors import AmbiguousId as AmbiguousId
     from convo.errors import AuthenticationFailed as AuthenticationFailed
     from convo.errors import AuthorError as AuthorError
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from convo.errors import NameTaken as NameTaken
     from convo.errors import NoOpenTurn as NoOpenTurn
     from convo.errors import NotFound as NotFound
+    from convo.errors import PromptCutWarning as PromptCutWarning
     from convo.errors import PromptTooLong as PromptTooLong
     from convo.errors import RateLimited as RateLimited
     from convo.errors import ReplyBlocked as ReplyBlocked
@@ -104,14 +107,16 @@ _HOMES = {
         "ChatResponse",
         "chat",
         "chat_async",
-        "count_message_tokens",
     ),
+    "convo.counting": ("count_message_tokens",),
     "convo.clients.base": (
         "AsyncChatClient",
         "AsyncStreamingClient",
         "ChatClient",
         "ChatReply",
         "ChatRequest",
+        "CheckingClient",
+        "CountingClient",
         "Delta",
         "StreamingClient",
     ),
@@ -143,6 +148,7 @@ _HOMES = {
         "NotFound",
         "PromptTooLong",
         "RateLimited",
+        "PromptCutWarning",
         "ReplyBlocked",
         "RetiredModelWarning",
         "SchemaOutOfDate",

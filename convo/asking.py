@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from convo import journal
 from convo.clients.base import ChatRequest
-from convo.prompt import Budget, Measured, fit
+from convo.prompt import Budget, Measured, fit, input_limit
 from convo.store.repository import ConversationRepository
 from convo.store.rows import LatestTurn
 from convo.store.turns import Attempt
@@ -55,7 +55,7 @@ def asked(
 ) -> Begun:
     """Trim the prompt that `message` ends, and make the attempt at answering it; `last` is the turn before."""
     sent = fitted(repository, record, last, message, ask)
-    parameters = replace(record.parameters, **ask.overrides.as_dict())  # type: ignore[arg-type]  # of the fields' own types
+    parameters = merged(record.parameters, ask.overrides)
     attempt = Attempt(
         turn=message.turn or 0,
         fence=record.fence + 1,
@@ -96,7 +96,9 @@ def fitted(
     """
     if ask.assumed_model is not None and ask.assumed_model != record.model:
         raise ModelChanged
-    limit = record.input_token_limit or ask.model.input_token_limit
+    limit = record.input_token_limit or input_limit(
+        ask.model, merged(record.parameters, ask.overrides).max_output_tokens
+    )
     budget = Budget(limit, ask.model.message_overhead, ask.model.user_first, ask.factor, _measured(last, ask))
     examples = repository.examples(record)
     taken = budget.of_context(record.context, record.context_tokens) + budget.of_message(message)
@@ -127,6 +129,11 @@ def _remembered(sent: Fit, record: ConversationRecord, ask: Ask, parameters: Par
         first_example=sent.dropped_examples,
         digest=journal.prompt_digest(sent, context_salt=record.context_salt, model=ask.model_name, values=parameters),
     )
+
+
+def merged(parameters: Parameters, overrides: Parameters) -> Parameters:
+    """Return a conversation's parameters with those of this turn."""
+    return replace(parameters, **overrides.as_dict())  # type: ignore[arg-type]  # of the fields' own types
 
 
 def _measured(last: LatestTurn | None, ask: Ask) -> Measured | None:

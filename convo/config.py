@@ -30,7 +30,7 @@ MAX_BYTES = 2**20
 GOOGLES = ("models", "tunedModels")
 """How Google's own names of models begin, which are Gemini's."""
 
-_ONLY_OF = {"output_limit": OPENAI, "lacks": OPENAI, "num_ctx": OLLAMA}
+_ONLY_OF = {"output_limit": OPENAI, "lacks": OPENAI, "key_header": OPENAI, "num_ctx": OLLAMA}
 """What can be told of services of one protocol only."""
 
 

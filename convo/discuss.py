@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from convo import options, prepare
+from convo import options, prepare, sampling
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient, ChatClient, ChatReply, ChatRequest, check_awaited, check_waiting
 from convo.errors import CallTimedOut, ContextLengthExceeded, InvalidInput, ModelError, PromptTooLong, ReplyBlocked
-from convo.models import RETIRED, Service, model_name, resolve
+from convo.models import RETIRED, Service, model_name
 from convo.prompt import Budget, fit
 from convo.retry import RequestOptions
 from convo.shapes import (
@@ -27,7 +27,6 @@ from convo.shapes import (
     MessagesOptions,
     RequestOptionsType,
     ResponseDict,
-    TokenCount,
 )
 from convo.steps import Call, Pause, Resolve, Steps, outcome
 from convo.tokens import estimate, raised
@@ -230,34 +229,6 @@ async def chat_async(
     return await _awaited(_discuss(asked, client, options.request_options(request_options)))
 
 
-def count_message_tokens(
-    *,
-    prompt: MessagePromptOptions | None = None,
-    context: str | None = None,
-    examples: ExamplesOptions | None = None,
-    messages: MessagesOptions | None = None,
-    model: AnyModelNameOptions | None = RETIRED,
-    client: AnyClient | None = None,
-    request_options: RequestOptionsType | None = None,
-) -> TokenCount:
-    """Return how many tokens a whole prompt has, before anything is left out: what chat() compares with the limit.
-
-    It is convo's own estimate, with what the model's service adds to each text; nothing is sent, so that of the
-    `request_options` none is needed.
-
-    Raises:
-        InvalidInput, AuthorError, TypeError, ValueError, KeyError, ModelNotFound, ModelError: as chat().
-    """
-    check_awaited(client)
-    options.request_options(request_options)
-    name = prepare.label(model_name(model), "model")
-    told, shown, said = options.prompt(prompt, context=context, examples=examples, messages=messages)
-    given, made = options.examples(shown), options.messages(said)
-    budget = _budget(resolve(name, client).model)
-    tokens = budget.of_context(told, estimate(told)) + sum(map(budget.of_example, given))
-    return TokenCount(token_count=tokens + sum(map(budget.of_message, made)))
-
-
 @dataclass(frozen=True, slots=True)
 class Chat:
     """What is asked of which model, checked."""
@@ -280,7 +251,7 @@ class Chat:
             self.prompt.examples,
             self.prompt.messages,
             context_tokens=estimate(context),
-            budget=_budget(model, factor),
+            budget=budget_of(model, factor),
         )
 
     def shortened(self, model: Model, refused: Fit) -> Fit | None:
@@ -310,11 +281,12 @@ def _chat(
     told, shown, said = options.prompt(prompt, context=context, examples=examples, messages=messages)
     made = MessagePrompt(told, tuple(options.examples(shown)), tuple(options.discussion(said)))
     return Chat(
-        name, made, options.parameters(parameters), model.input_token_limit if isinstance(model, Model) else None
+        name, made, sampling.parameters(parameters), model.input_token_limit if isinstance(model, Model) else None
     )
 
 
-def _budget(model: Model, factor: float = 1.0) -> Budget:
+def budget_of(model: Model, factor: float = 1.0) -> Budget:
+    """Return what a prompt for a model may hold."""
     return Budget(model.input_token_limit, model.message_overhead, model.user_first, factor)
 
 
@@ -325,17 +297,23 @@ def _discuss(asked: Chat, client: AnyClient | None, how: RequestOptions) -> Step
     failures = 0
     while (left_s := until - time.monotonic()) > 0:
         try:
-            service = yield Resolve(asked.model, client, left_s, asked.limit)
+            service = yield Resolve(asked.model, client, left_s, asked.limit, asked.parameters)
             prompt, reply = yield from _answered(asked, service, until)
         except ModelError as error:
             failures += 1
-            pause_s = how.retry.pause_s(failures) if how.retry and error.retryable else None
-            if pause_s is None or time.monotonic() + pause_s >= until:
+            pause_s = pause_before(how, error, failures, until)
+            if pause_s is None:
                 raise
             yield Pause(pause_s)
         else:
             return _response(asked, prompt, reply, client, service.model.name)
     raise CallTimedOut(asked.model, deadline_s)
+
+
+def pause_before(how: RequestOptions, error: ModelError, failures: int, until: float) -> float | None:
+    """Return how long to wait before the next call, in seconds; None when there is to be none."""
+    pause_s = how.retry.pause_s(failures) if how.retry and error.retryable else None
+    return None if pause_s is None or time.monotonic() + pause_s >= until else pause_s
 
 
 def _answered(asked: Chat, service: Service[AnyClient], until: float) -> Steps[tuple[Fit, ChatReply]]:

@@ -63,6 +63,10 @@ class RetiredModelWarning(UserWarning):
     """The model that was named is no longer served; another one answers."""
 
 
+class PromptCutWarning(UserWarning):
+    """A service counted far fewer tokens than it was sent: it may have left out the beginning without a word."""
+
+
 class InvalidInput(ConvoError, ValueError):
     """What was given cannot be used. Nothing was stored and nothing was paid."""
 
@@ -93,10 +97,8 @@ class PromptTooLong(InvalidInput):
     """The context and the newest message alone exceed the model's limit."""
 
     def __init__(self, *, tokens: int, limit: int) -> None:
-        super().__init__(
-            f"the context and the newest message need {tokens} tokens, and the limit is {limit}: "
-            "shorten the message, or use a model with a larger input_token_limit"
-        )
+        told = f"the context and the newest message need {tokens} tokens, and the limit is {limit}: shorten the message"
+        super().__init__(f"{told}, or use a model with a larger input_token_limit")
         self.tokens = tokens
         self.limit = limit
 
@@ -338,9 +340,7 @@ class CallTimedOut(ModelError):
     retryable = True
 
     def __init__(self, model: str, deadline_s: float) -> None:
-        super().__init__(
-            f"nothing came of {model} within {deadline_s:g} s: try again, or give it longer with deadline_s="
-        )
+        super().__init__(f"nothing came of {model} within {deadline_s:g} s: try again, or raise deadline_s=")
         self.model = model
         self.deadline_s = deadline_s
 

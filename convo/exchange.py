@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, Literal, TypedDict, TypeVar, Unpack, get_args
 
-from convo import asking, options, prepare, turn
+from convo import asking, options, prepare, sampling, turn
 from convo.asking import LEASE_MARGIN_S, Ask, Begun
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient, ChatReply, Delta
@@ -100,7 +100,7 @@ class Manner:
         Raises:
             InvalidParameter, TypeError: it cannot be had.
         """
-        manner = cls(overrides=options.parameters(parameters), **wanted)
+        manner = cls(overrides=sampling.parameters(parameters), **wanted)
         prepare.check_choice("on_unfinished", manner.on_unfinished, UNFINISHED)
         prepare.check_choice("on_conflict", manner.on_conflict, CONFLICT)
         options.check_deadline(manner.deadline_s)

@@ -86,7 +86,7 @@ def timestamp(at: datetime) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
 
 
-def parameters(values: Parameters) -> dict[str, int | str]:
+def parameters(values: Parameters) -> dict[str, int | str | tuple[str, ...]]:
     """Return the parameters that are set, as they stand in event bodies: floats as their shortest decimal text."""
     return {name: repr(value) if isinstance(value, float) else value for name, value in values.as_dict().items()}
 

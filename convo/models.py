@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from convo.clients.base import AnyClient
+from convo.clients.base import AnyClient, CheckingClient
 from convo.clients.offline import ELIZA, MODELS, OfflineClient
 from convo.clients.providers import PALM, Provider, codec_of, first_set, server_of, url_of
 from convo.config import GOOGLES, configuration
@@ -24,7 +24,7 @@ from convo.errors import (
     RetiredModelWarning,
 )
 from convo.shapes import AnyModelNameOptions
-from convo.values import Model
+from convo.values import Model, Parameters
 
 if TYPE_CHECKING:
     from convo.clients.http import HttpClient
@@ -40,12 +40,14 @@ _OFFLINE = OfflineClient()
 EMBEDDED = "offline"
 """How the embedded models' names begin."""
 
-_CLIENTS: dict[Server, HttpClient] = {}
+_CLIENTS: dict[tuple[Server, bool], HttpClient] = {}
 _GUARD = threading.Lock()
 os.register_at_fork(after_in_child=_CLIENTS.clear)  # their connections are the parent's
 
 
 Client = TypeVar("Client", bound=AnyClient)
+
+NO_PARAMETERS = Parameters()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +76,27 @@ def stand_in(name: str) -> str:
     return default_model() if default_model() != RETIRED else ELIZA.name
 
 
-def resolve(name: str, client: Client | None = None, *, limit: int | None = None) -> Service[Client | Served]:
+def resolve(
+    name: str, client: Client | None = None, *, limit: int | None = None, parameters: Parameters = NO_PARAMETERS
+) -> Service[Client | Served]:
     """Return who answers for `name`; a given `client` answers for every name that it knows.
 
     A limit of the configuration goes before the one that a service tells, which is not asked then; not before a given
-    client's. The argument `limit` stands in for the model's own when nobody tells that.
+    client's. The argument `limit` stands in for the model's own when nobody tells that. The client is asked whether it
+    takes the `parameters`, if it can tell.
 
     Raises:
         ModelNotFound: nobody here serves a model of that name.
         LimitUnknown: nobody tells the model's limit.
+        InvalidParameter: the model's service has not such a parameter.
         InvalidInput: nobody tells where its service is, or there is no key for it.
         ModelError: the client could not say; an exception that is not convo's own is its cause.
     """
     name = full_name(name)
     if client is not None:
-        return _service(name, client, limit)
+        return _service(name, client, limit, parameters)
     name, found = _found(name)
-    model = _configured(name, found)
-    return Service(model, found) if model else _service(name, found, limit)
+    return _service(name, found, limit, parameters, _configured(name, found))
 
 
 def _found(name: str) -> tuple[str, Served]:
@@ -124,11 +129,11 @@ def _client_of(provider: Provider) -> HttpClient:
     """Return the client of a service, whose connections are kept; another one when the environment has changed."""
     from convo.clients.http import HttpClient
 
-    server = server_of(provider, os.environ)
+    wanted = server, folds = server_of(provider, os.environ), provider.fold_examples
     with _GUARD:
-        if server not in _CLIENTS:
-            _CLIENTS[server] = HttpClient(server)
-        return _CLIENTS[server]
+        if wanted not in _CLIENTS:
+            _CLIENTS[wanted] = HttpClient(server, fold_examples=folds)
+        return _CLIENTS[wanted]
 
 
 def _configured(name: str, client: Served) -> Model | None:
@@ -137,8 +142,20 @@ def _configured(name: str, client: Served) -> Model | None:
     return None if limit is None else client.with_limit(name, limit)
 
 
-def _service(name: str, client: Client, limit: int | None) -> Service[Client]:
-    """Return a model's limits and its client."""
+def _service(
+    name: str, client: Client, limit: int | None, parameters: Parameters, model: Model | None = None
+) -> Service[Client]:
+    """Return a model and its client, which takes the parameters; the client tells what the model is, if nobody did."""
+    if isinstance(client, CheckingClient):
+        client.check_parameters(name, parameters)
+    if model is None:
+        model = _told(name, client, limit)
+        _check_limits(model)
+    return Service(model, client)
+
+
+def _told(name: str, client: AnyClient, limit: int | None) -> Model:
+    """Return a model as its client tells it."""
     try:
         model = client.get_model(name)
     except LimitUnknown:
@@ -151,8 +168,7 @@ def _service(name: str, client: Client, limit: int | None) -> Service[Client]:
         raise ModelError(f"the client failed with {type(error).__name__} when asked for {name}") from error
     if not isinstance(model, Model):
         raise BadModelResponse(f"get_model() of the client must return a Model, not a {type(model).__name__}")
-    _check_limits(model)
-    return Service(model, client)
+    return model
 
 
 def _check_limits(model: Model) -> None:
@@ -175,28 +191,33 @@ def _depth() -> int:
 
 
 async def resolve_async(
-    name: str, client: Client | None = None, *, deadline_s: float, limit: int | None = None
+    name: str,
+    client: Client | None = None,
+    *,
+    deadline_s: float,
+    limit: int | None = None,
+    parameters: Parameters = NO_PARAMETERS,
 ) -> Service[Client | Served]:
     """Return who answers for `name` as resolve() does; a client is asked in a thread, as it may wait.
 
     Raises:
-        ModelNotFound, LimitUnknown, InvalidInput, ModelError: as resolve().
+        ModelNotFound, LimitUnknown, InvalidInput, InvalidParameter, ModelError: as resolve().
         CallTimedOut: the client did not say within `deadline_s` seconds.
     """
     name = full_name(name)
     if client is None:
         name, served = _found(name)
-        if model := _configured(name, served):
-            return Service(model, served)
-        if served is _OFFLINE:
-            return _service(name, served, limit)
+        model = _configured(name, served)
+        if model is not None or served is _OFFLINE:  # nobody has to be asked
+            return _service(name, served, limit, parameters, model)
+    asked = served if client is None else client
     import anyio
 
     from convo.threads import run_apart
 
     with anyio.move_on_after(deadline_s):
         try:
-            return await run_apart(partial(_service, name, served if client is None else client, limit), "limits")
+            return await run_apart(partial(_service, name, asked, limit, parameters), "limits")
         except RuntimeError as error:  # there can be no more threads: _service() itself raises none
             raise ModelError(f"the client could not be asked for {name}: {error}") from error
     raise CallTimedOut(name, deadline_s)

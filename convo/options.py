@@ -6,13 +6,13 @@ passed in is never changed. Every text goes through `convo.text`, so that what c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any
 
 from convo.errors import AuthorError, InvalidInput, InvalidParameter
 from convo.retry import RequestOptions, Retry
+from convo.sampling import number
 from convo.shapes import ExamplesOptions, MessageOptions, MessagePromptOptions, MessagesOptions, RequestOptionsType
 from convo.text import clean_message, clean_text
 from convo.tokens import estimate
@@ -25,7 +25,6 @@ from convo.values import (
     Example,
     Message,
     MessagePrompt,
-    Parameters,
 )
 
 AUTHORS = ("0", "1")
@@ -34,60 +33,8 @@ AUTHORS = ("0", "1")
 MAX_AUTHOR = 200
 """The longest name of an author, in characters."""
 
-MAX_CANDIDATES = 8
-"""The reference page: "This value must be between `[1, 8]`, inclusive"."""
-
 MAX_DEADLINE_S = 86_400.0
 """The longest time that a model may take, in seconds: a day."""
-
-_Number = TypeVar("_Number", int, float)
-_MAX_NUMBER = 2**53
-_PARAMETERS = frozenset(each.name for each in fields(Parameters))
-
-
-def parameters(given: Mapping[str, Any], base: Parameters = Parameters()) -> Parameters:
-    """Return `base` with the parameters among `given` that are set.
-
-    Raises:
-        TypeError: a value that is not a number, or an unknown name.
-        InvalidParameter: temperature below 0, top_p outside [0, 1], top_k or max_output_tokens below 1,
-            candidate_count outside [1, 8].
-    """
-    if not given:
-        return base
-    unknown = set(given) - _PARAMETERS
-    if unknown:
-        msg = f"unknown parameter {min(unknown)!r}: there are {', '.join(sorted(_PARAMETERS))}"
-        raise TypeError(msg)
-    checked: dict[str, Any] = {name: _checked(name, value) for name, value in given.items() if value is not None}
-    return replace(base, **checked)
-
-
-def _number(name: str, value: Any) -> float | int:  # noqa: ANN401 - the caller's value, of any type
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        msg = f"{name} must be a number, not {type(value).__name__}"
-        raise TypeError(msg)
-    return value
-
-
-def _checked(name: str, given: Any) -> float | int:  # noqa: ANN401 - the caller's value, of any type
-    value = _number(name, given)
-    if not -_MAX_NUMBER < value < _MAX_NUMBER:  # false for NaN too
-        raise InvalidParameter(f"{name} must be a finite number")
-    if name == "temperature":
-        return _in_range(name, float(value), 0, math.inf)
-    if name == "top_p":
-        return _in_range(name, float(value), 0, 1)
-    if value != int(value):
-        raise InvalidParameter(f"{name} must be a whole number, not {value}")
-    return _in_range(name, int(value), 1, MAX_CANDIDATES if name == "candidate_count" else math.inf)
-
-
-def _in_range(name: str, value: _Number, low: float, high: float) -> _Number:
-    if low <= value <= high:
-        return value
-    wanted = f"at least {low}" if high == math.inf else f"within [{low}, {high}]"
-    raise InvalidParameter(f"{name} must be {wanted}, not {value}")
 
 
 def message(given: MessageOptions, what: str = "message") -> Message:
@@ -276,7 +223,7 @@ def request_options(given: RequestOptionsType | None) -> RequestOptions:
         msg = f"retry must be a convo.Retry or None, not {type(retry).__name__}"
         raise TypeError(msg)
     if timeout is not None:
-        check_deadline(_number("timeout", timeout), "timeout")
+        check_deadline(number("timeout", timeout), "timeout")
     return RequestOptions(retry=retry, timeout=timeout)
 
 

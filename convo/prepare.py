@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from convo import options
+from convo import options, sampling
 from convo.call import ending
 from convo.clients.base import ChatReply
 from convo.errors import InvalidInput, InvalidParameter, InvalidText, ReplyBlocked
@@ -73,7 +73,7 @@ def creation(
         authors=names,
         input_token_limit=token_limit(settings.get("input_token_limit"), told.tokens if told else 0),
         trim=checked_trim(settings.get("trim", MINIMAL)),
-        parameters=options.parameters(given),
+        parameters=sampling.parameters(given),
     )
 
 
@@ -121,7 +121,7 @@ def changes(record: ConversationRecord, given: Mapping[str, Any]) -> dict[str, A
     changed: dict[str, Any] = {name: check[name](value) for name, value in wanted.items()}
     if asked:
         kept = {name: value for name, value in record.parameters.as_dict().items() if name not in asked}
-        changed["parameters"] = options.parameters(kept | asked)
+        changed["parameters"] = sampling.parameters(kept | asked)
     return {name: value for name, value in changed.items() if value != getattr(record, name)}
 
 

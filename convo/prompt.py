@@ -20,7 +20,7 @@ from itertools import accumulate
 
 from convo.errors import PromptTooLong
 from convo.tokens import HIGHEST, LOWEST, ratio
-from convo.values import MINIMAL, MODEL, STABLE, Example, Fit, Message
+from convo.values import MINIMAL, MODEL, STABLE, Example, Fit, Message, Model
 
 STABLE_SHARE = 0.75
 """How much of the limit a stable cut keeps: consecutive prompts then share their beginning until it is full again."""
@@ -67,6 +67,13 @@ class Budget:
     def of_context(self, context: str | None, tokens: int) -> int:
         """Return the estimate of the context as sent: none without one."""
         return tokens + self.overhead if context else 0
+
+
+def input_limit(model: Model, output: int | None) -> int:
+    """Return the most tokens of a prompt; where one window holds both, what an answer of at most `output` leaves."""
+    if model.context_window is None or output is None:
+        return model.input_token_limit
+    return max(model.context_window - output, 1)
 
 
 def fit(

@@ -22,6 +22,9 @@ NAMES = re.compile(r"[a-z0-9_-]{1,64}")
 VARIABLES = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 """Small letters are left to keys: one that is given as the name of its variable is refused, and not shown."""
 
+HEADERS = re.compile(r"[a-z][a-z-]{1,39}")
+"""No digits: a key that is given as the name of its header is refused, and not shown."""
+
 _KEYS = re.compile("(key|token|secret|password|credential)s?$|^auth")
 
 READ_FROM = "keys are read from the environment alone: name the variable with key_variable in the provider's table"
@@ -62,6 +65,13 @@ def _provider(name: str) -> str:
     return name
 
 
+def _header(name: str) -> str:
+    if not HEADERS.fullmatch(name):
+        msg = "must be the name of a header, such as api-key; the key is read from the environment"
+        raise ValueError(msg)
+    return name
+
+
 def _url(base_url: str) -> str:
     try:
         split_url(base_url, "it")
@@ -73,7 +83,7 @@ def _url(base_url: str) -> str:
 
 WholeName = Annotated[str, AfterValidator(_whole_name)]
 Tokens = Annotated[int, Field(ge=1, lt=2**31)]
-ParameterName = Literal["temperature", "top_p", "top_k", "candidate_count", "max_output_tokens"]
+ParameterName = Literal["temperature", "top_p", "top_k", "candidate_count", "max_output_tokens", "stop_sequences"]
 
 
 class Table(BaseModel):
@@ -91,6 +101,8 @@ class ProviderTable(Table):
     strict: bool | None = None
     output_limit: Literal["max_completion_tokens", "max_tokens"] | None = None
     lacks: list[ParameterName] | None = None
+    key_header: Annotated[str, AfterValidator(_header)] | None = None
+    fold_examples: bool | None = None
     num_ctx: Annotated[int, Field(ge=2, lt=2**31)] | None = None
 
 

@@ -106,6 +106,8 @@ class ParameterOptions(TypedDict, total=False):
     """Within [1, 8]: how many different replies to ask for, at most."""
     max_output_tokens: int | None
     """At least 1."""
+    stop_sequences: Sequence[str] | None
+    """Texts at which an answer ends, without them: from 1 to 16, or fewer where the service takes no more."""
 
 
 class SettingOptions(ParameterOptions, total=False):

@@ -18,6 +18,7 @@ from convo.call import call
 from convo.clients.base import AnyClient, ChatRequest, Delta
 from convo.models import resolve
 from convo.streaming import END, stream
+from convo.values import Parameters
 
 Result = TypeVar("Result")
 
@@ -40,6 +41,8 @@ class Resolve:
     deadline_s: float
     limit: int | None = None
     """Stands in for the model's own when nobody tells that."""
+    parameters: Parameters = Parameters()
+    """What the model is to be asked with, and has to have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +188,8 @@ def perform(step: Step) -> Any:  # noqa: ANN401 - each step has an outcome of it
     match step:
         case Work(run):
             return run()
-        case Resolve(name, client, _, limit):
-            return resolve(name, client, limit=limit)
+        case Resolve(name, client, _, limit, parameters):
+            return resolve(name, client, limit=limit, parameters=parameters)
         case Call(client, request, deadline_s):
             return call(client, request, deadline_s=deadline_s)  # type: ignore[arg-type]  # a Store has no others
         case Listen(client, request, deadline_s):

@@ -170,7 +170,7 @@ def creation(
 ) -> Steps[ConversationRecord]:
     """Return the steps of create(), for both shells."""
     wanted: NewConversation = yield Work(lambda: prepare.creation(name, owner, settings, candidates))
-    yield Resolve(wanted.model, store.client, DEADLINE_S, wanted.input_token_limit)
+    yield Resolve(wanted.model, store.client, DEADLINE_S, wanted.input_token_limit, wanted.parameters)
     record: ConversationRecord = yield Work(lambda: store.database.write(lambda repository: repository.create(wanted)))
     return record
 

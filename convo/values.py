@@ -169,10 +169,12 @@ class Candidate(DictLike):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the provider says a call cost, in its own tokens; None where it does not say."""
+    """What the provider counted of a call, in its own tokens; None where it does not say."""
 
     input_tokens: int | None = None
+    """Of the prompt, once: where a service gives one candidate a request, it was sent for each of them."""
     output_tokens: int | None = None
+    """Of all candidates together, and of what the model thought before."""
 
 
 class BlockedReason(StrEnum):
@@ -203,8 +205,9 @@ class Parameters:
     top_k: int | None = None
     candidate_count: int | None = None
     max_output_tokens: int | None = None
+    stop_sequences: tuple[str, ...] | None = None
 
-    def as_dict(self) -> dict[str, float | int]:
+    def as_dict(self) -> dict[str, float | int | tuple[str, ...]]:
         """Return what is set."""
         return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
 
@@ -227,6 +230,9 @@ class Model:
     max_temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
+    context_window: int | None = None
+    """The one window, in tokens, that has to hold the prompt and the answer; None where each has a limit of its own.
+    `input_token_limit` then leaves room for the longest answer, or a quarter of the window."""
     message_overhead: int = 0
     """Tokens that its service adds to each message, for role marks and the like."""
     user_first: bool = False

@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from convo import options, prepare, turn
-from convo.asking import Ask, ModelChanged
+from convo import options, prepare, sampling, turn
+from convo.asking import Ask, ModelChanged, merged
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient
 from convo.errors import StoreError
@@ -150,10 +150,11 @@ class View:
     ) -> Steps[tuple[Service[AnyClient], Result]]:
         """Run `work` for the model that is to answer; again when the conversation got another one meanwhile."""
         while True:
-            known = self.record.model  # once: another thread may learn of a new one meanwhile
+            record = self.record  # once: another thread may learn of a new one meanwhile
+            known = record.model
             name = prepare.model_label(model) if model else known
             service: Service[AnyClient] = yield Resolve(
-                name, self.store.client, deadline_s, self.record.input_token_limit
+                name, self.store.client, deadline_s, record.input_token_limit, merged(record.parameters, overrides)
             )
             ask = Ask(service.model, name, None if model else known, overrides, deadline_s)
             try:
@@ -174,12 +175,13 @@ class View:
 
     def update(self, parameters: ParameterOptions, **settings: Any) -> Steps[None]:  # noqa: ANN401 - of several types
         """Change settings; a model that nobody serves is refused before."""
-        options.parameters(parameters)  # refuses a name that is none of them
+        sampling.parameters(parameters)  # refuses a name that is none of them
         given = settings | dict(parameters)
         if isinstance(given["model"], str):
             limit = given["input_token_limit"]
             limit = limit if isinstance(limit, int) else self.record.input_token_limit
-            yield Resolve(given["model"], self.store.client, DEADLINE_S, limit)
+            wanted: Parameters = prepare.changes(self.record, given).get("parameters", self.record.parameters)
+            yield Resolve(given["model"], self.store.client, DEADLINE_S, limit, wanted)
 
         def work(repository: ConversationRepository) -> ConversationRecord:
             record = repository.lock(self.record.id, self.record.owner)

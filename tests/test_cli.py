@@ -126,11 +126,12 @@ def test_the_retired_model_is_told_with_the_one_that_answers(run: Run, chats: st
 
 def test_settings_reach_the_conversation(run: Run, chats: str):
     settings = ["--temperature", "0.5", "--candidates", "2", "--top-p", "0.9", "--top-k", "40"]
+    settings += ["--max-output-tokens", "9", "--stop", "END", "--stop", "###"]
     fixed = ["--context", "Be brief.", "--example", "a => b", "--example", "c=>d => e", "--input-token-limit", "500"]
     run("-d", chats, "chat", "--name", "a", "-m", "offline/echo", *settings, *fixed, "hi")
     with convo.Store(chats) as store:
         talk = store.get("a")
-        assert convo.Parameters(0.5, 0.9, 40, 2) == talk.parameters
+        assert convo.Parameters(0.5, 0.9, 40, 2, 9, ("END", "###")) == talk.parameters
         assert ("Be brief.", 500) == (talk.context, talk.record.input_token_limit)
         assert [("a", "b"), ("c", "d => e")] == [(each.input, each.output) for each in talk.examples()]
 

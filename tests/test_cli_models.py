@@ -318,6 +318,8 @@ def test_the_example_of_the_page_is_a_configuration(write: Write):  # noqa: F811
             strict=False,
             output_limit="max_tokens",
             lacks=("top_k",),
+            key_header="api-key",
+            fold_examples=True,
         )
         == (told.providers["local"])
     )

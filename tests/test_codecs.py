@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -18,8 +21,10 @@ from convo.clients.ollama import Ollama
 from convo.clients.openai import OpenAI
 from convo.clients.palm import Palm
 from convo.clients.server import Secret, Server
+from convo.clients.wire import folded
 from convo.retry import Retry
 from convo.streaming import Draft
+from convo.values import Filter, Usage
 from tests.model_server import answer, events, lines, serving
 
 EXAMPLES = (Example("hello", "meow"), Example("are you hungry?", "meow!"))
@@ -27,7 +32,9 @@ MESSAGES = tuple(
     Message("01"[index % 2], text, side=index % 2)
     for index, text in enumerate(["one", "two", "three", "four", "fünf 😀"])
 )
-PARAMETERS = Parameters(temperature=0.5, top_p=0.95, top_k=40, candidate_count=3, max_output_tokens=500)
+PARAMETERS = Parameters(
+    temperature=0.5, top_p=0.95, top_k=40, candidate_count=3, max_output_tokens=500, stop_sequences=("END",)
+)
 
 
 def asked(model: str, **parameters: Any) -> ChatRequest:
@@ -78,6 +85,7 @@ SENT = {
             "top_p": 0.95,
             "n": 3,
             "max_completion_tokens": 500,
+            "stop": ["END"],
         },
         {"stream": True, "stream_options": {"include_usage": True}},
     ),
@@ -94,13 +102,14 @@ SENT = {
             "temperature": 0.5,
             "top_p": 0.95,
             "top_k": 40,
+            "stop_sequences": ["END"],
         },
         {"stream": True},
     ),
     "gemini": Sent(
         Gemini,
-        asked("gemini/gemini-x"),
-        "POST /v1beta/models/gemini-x:generateContent HTTP/1.1",
+        asked("gemini/gemini-2.5-x"),
+        "POST /v1beta/models/gemini-2.5-x:generateContent HTTP/1.1",
         {"x-goog-api-key": "key-1"},
         {
             "systemInstruction": {"parts": [{"text": "You are a cat."}]},
@@ -111,10 +120,11 @@ SENT = {
                 "topK": 40,
                 "candidateCount": 3,
                 "maxOutputTokens": 500,
+                "stopSequences": ["END"],
             },
         },
         {},
-        "POST /v1beta/models/gemini-x:streamGenerateContent?alt=sse HTTP/1.1",
+        "POST /v1beta/models/gemini-2.5-x:streamGenerateContent?alt=sse HTTP/1.1",
     ),
     "ollama": Sent(
         Ollama,
@@ -126,13 +136,14 @@ SENT = {
             "messages": [SYSTEM, *roles("user", "assistant")],
             "stream": False,
             "truncate": False,
-            "options": {"temperature": 0.5, "top_p": 0.95, "top_k": 40, "num_predict": 500},
+            "shift": False,
+            "options": {"temperature": 0.5, "top_p": 0.95, "top_k": 40, "num_predict": 500, "stop": ["END"]},
         },
         {"stream": True},
     ),
     "palm": Sent(
         Palm,
-        asked("models/chat-bison-001", max_output_tokens=None),
+        asked("models/chat-bison-001", max_output_tokens=None, stop_sequences=None),
         f"POST /v1beta/models/chat-bison-001:generateMessage{PALM_QUERY} HTTP/1.1",
         {"x-goog-api-key": "key-1"},
         {
@@ -254,16 +265,20 @@ def test_without_context_examples_and_parameters_none_are_sent(name: str):
             "messages": [{"role": "user", "content": "one"}],
             "stream": False,
             "truncate": False,
+            "shift": False,
         },
         "palm": {"prompt": {"messages": [{"author": "0", "content": "one"}]}},
     }
     assert bare[name] == body
 
 
-@pytest.mark.parametrize(("name", "lacks"), [("openai", {"top_k": 40}), ("palm", {"max_output_tokens": 5})])
+@pytest.mark.parametrize(
+    ("name", "lacks"),
+    [("openai", {"top_k": 40}), ("palm", {"max_output_tokens": 5}), ("palm", {"stop_sequences": ("a",)})],
+)
 def test_a_parameter_that_a_service_lacks_is_refused_or_dropped_with_a_warning(name: str, lacks: dict[str, Any]):
     sent = SENT[name]
-    request = asked(sent.request.model, **{"top_k": None, "max_output_tokens": None, **lacks})
+    request = asked(sent.request.model, **{"top_k": None, "max_output_tokens": None, "stop_sequences": None, **lacks})
     [parameter] = lacks
     with pytest.raises(convo.InvalidParameter, match=f"{name} has no {parameter}: leave it out"):
         sent.codec().encode(request, streamed=False)
@@ -588,7 +603,6 @@ ERRORS: list[tuple[str, int, Any, type[convo.ServiceError], str | None]] = [
     ),
     ("openai", 400, LONG["vllm"], TOO_LONG, None),
     ("openai", 400, openai_error("m", None), convo.BadRequest, "invalid_request_error"),
-    ("openai", 404, openai_error("m", "model_not_found"), convo.BadRequest, "model_not_found"),
     ("openai", 500, b"<html>oops</html>", convo.ServerFailed, None),
     ("openai", 502, b"", convo.ServerFailed, None),
     ("openai", 400, {"error": 5}, convo.BadRequest, None),
@@ -602,7 +616,7 @@ ERRORS: list[tuple[str, int, Any, type[convo.ServiceError], str | None]] = [
         "invalid_request_error",
     ),
     ("anthropic", 400, anthropic_error("invalid_request_error"), convo.BadRequest, "invalid_request_error"),
-    ("anthropic", 413, anthropic_error("request_too_large"), TOO_LONG, "request_too_large"),
+    ("anthropic", 413, anthropic_error("request_too_large"), convo.BadRequest, "request_too_large"),
     ("gemini", 403, google_error(403, "PERMISSION_DENIED"), convo.AuthenticationFailed, "PERMISSION_DENIED"),
     (
         "gemini",
@@ -611,7 +625,6 @@ ERRORS: list[tuple[str, int, Any, type[convo.ServiceError], str | None]] = [
         TOO_LONG,
         "INVALID_ARGUMENT",
     ),
-    ("ollama", 404, {"error": "model 'x' not found"}, convo.BadRequest, None),
     ("ollama", 400, {"error": "the input length exceeds the context length"}, TOO_LONG, None),
     ("palm", 503, google_error(503, "UNAVAILABLE"), convo.ServerFailed, "UNAVAILABLE"),
 ]
@@ -628,6 +641,49 @@ def test_an_error_is_told_by_its_type(
     assert error.retryable is issubclass(kind, convo.RateLimited | convo.ServerFailed)
     assert "key-1" not in f"{error} {error.detail} {error!r} {error.__dict__}"
     assert str(error).startswith(f"{name} ")
+
+
+@pytest.mark.parametrize(
+    ("name", "body"),
+    [("openai", openai_error("m", "model_not_found")), ("ollama", {"error": "model 'x' not found"}), ("gemini", {})],
+)
+def test_a_model_that_the_service_has_not_is_not_found(shell: Shell, name: str, body: Any):
+    request = SENT[name].request
+    with serving(answer(body, 404)) as server, pytest.raises(convo.ModelNotFound) as caught:
+        shell.ask(hasty(SENT[name].codec(), server.url), request)
+    wanted = (
+        f"no model '{request.model}': this release serves what {name} has, as `convo models --provider {name}` lists"
+    )
+    assert wanted == str(caught.value)
+
+
+def test_a_model_that_is_not_found_is_not_found_for_several_candidates(shell: Shell):
+    request = replace(SENT["ollama"].request, parameters=Parameters(candidate_count=3))
+    with serving(answer({"error": "model 'x' not found"}, 404)) as server, pytest.raises(convo.ModelNotFound):
+        shell.ask(hasty(Ollama(), server.url), request)
+
+
+@pytest.mark.parametrize("code", ["insufficient_quota", "enforced_spend_limit_reached", "billing_error"])
+def test_a_limit_of_money_is_not_tried_again(shell: Shell, code: str):
+    with serving(answer(openai_error("m", code), 429)) as server, pytest.raises(convo.RateLimited) as caught:
+        shell.ask(client_of(OpenAI(), server.url), SENT["openai"].request)
+    assert (False, 1) == (caught.value.retryable, len(server.received))
+
+
+def test_an_error_in_a_list_is_read(shell: Shell):
+    body = [google_error(403, "PERMISSION_DENIED")]
+    with serving(answer(body, 403)) as server, pytest.raises(convo.AuthenticationFailed) as caught:
+        shell.ask(client_of(Gemini(), server.url), SENT["gemini"].request)
+    assert "PERMISSION_DENIED" == caught.value.code
+
+
+def test_a_prompt_that_a_filter_blocks_has_no_candidate(shell: Shell):
+    """Azure answers with an error, and tells in it what it found: no other service does."""
+    found = {"hate": {"filtered": True, "severity": "high"}}
+    body = {"error": {"code": "content_filter", "message": "filtered", "innererror": {"content_filter_result": found}}}
+    with serving(answer(body, 400)) as server:
+        told = shell.ask(client_of(OpenAI(), server.url), SENT["openai"].request)
+    assert ((), (Filter("SAFETY", "filtered"),)) == (told.candidates, told.filters)
 
 
 IN_THE_MIDDLE: list[tuple[str, bytes, type[convo.ServiceError]]] = [
@@ -676,7 +732,7 @@ def test_several_candidates_are_asked_for_at_once(shell: Shell, name: str):
         request = asked(SENT[name].request.model, candidate_count=3)
         reply = shell.ask(client_of(SENT[name].codec(), server.url), request)
     assert (["a", "b", "c"], 3) == (sorted(str(each.content) for each in reply.candidates), len(server.received))
-    assert (6, 3) == (reply.usage.input_tokens, reply.usage.output_tokens)
+    assert (2, 3) == (reply.usage.input_tokens, reply.usage.output_tokens)
     assert [0, 1, 2] == [each.index for each in reply.candidates]
 
 
@@ -691,3 +747,172 @@ def test_one_of_several_candidates_may_fail(shell: Shell, failing: int):
                 shell.ask(client, request)
         else:
             assert ["b", "c"] == sorted(str(each.content) for each in shell.ask(client, request).candidates)
+
+
+# ---- what is told before an answer
+
+COUNTS: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
+    (
+        "anthropic",
+        "POST /v1/messages/count_tokens HTTP/1.1",
+        {"model": "claude-x", "system": "You are a cat.", "messages": roles("user", "assistant")},
+        {"input_tokens": 2095},
+    ),
+    (
+        "gemini",
+        "POST /v1beta/models/gemini-2.5-x:countTokens HTTP/1.1",
+        {
+            "generateContentRequest": {
+                "model": "models/gemini-2.5-x",
+                "systemInstruction": {"parts": [{"text": "You are a cat."}]},
+                "contents": parts(roles("user", "model")),
+            }
+        },
+        {"totalTokens": 2095, "promptTokensDetails": []},
+    ),
+    (
+        "palm",
+        f"POST /v1beta/models/chat-bison-001:countMessageTokens{PALM_QUERY} HTTP/1.1",
+        {"prompt": SENT["palm"].body["prompt"]},
+        {"tokenCount": 2095},
+    ),
+]
+
+
+def count(codec: Any, url: str, request: ChatRequest) -> int | None:
+    with closing(client_of(codec, url)) as client:
+        return client.count_tokens(request, deadline_s=5)
+
+
+@pytest.mark.parametrize(("name", "line", "body", "told"), COUNTS)
+def test_a_service_is_asked_how_many_tokens_a_prompt_has(name: str, line: str, body: Any, told: Any):
+    with serving(answer(told)) as server:
+        assert 2095 == count(SENT[name].codec(), server.url, SENT[name].request)
+    [received] = server.received
+    assert (line, body) == (received.line, received.json)
+
+
+@pytest.mark.parametrize("name", ["openai", "ollama"])
+def test_a_service_that_counts_nothing_beforehand_is_not_asked(name: str):
+    with serving(answer({})) as server:
+        assert None is count(SENT[name].codec(), server.url, SENT[name].request)
+    assert [] == server.received
+
+
+@pytest.mark.parametrize("told", [{}, {"input_tokens": "many"}, []])
+def test_a_count_that_is_none_is_a_bad_answer(told: Any):
+    with serving(answer(told)) as server, pytest.raises(convo.BadModelResponse):
+        count(Anthropic(), server.url, SENT["anthropic"].request)
+
+
+def test_a_model_that_cannot_be_counted_for_is_not_found():
+    with serving(answer({}, 404)) as server, pytest.raises(convo.ModelNotFound):
+        count(Anthropic(), server.url, SENT["anthropic"].request)
+
+
+# ---- examples, candidates and keys in another way
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_examples_may_be_a_part_of_the_context(shell: Shell, name: str):
+    sent = SENT[name]
+    is_streamed = shell.is_streamed and sent.streamed is not None
+    with serving(STREAMED[name] if is_streamed else answer(WHOLE[name])) as server:
+        shell.ask(HttpClient(Server(sent.codec(), server.url), fold_examples=True), sent.request)
+    told = server.received[0].body.decode()
+    context = (
+        "You are a cat.\n\nAnswer as in these examples.\n\nInput: hello\nOutput: meow\n\n"
+        "Input: are you hungry?\nOutput: meow!"
+    )
+    assert (1, 1) == (told.count(json.dumps(context)[1:-1]), told.count("hungry"))
+
+
+def test_without_examples_nothing_is_folded():
+    request = replace(SENT["openai"].request, examples=(), context=None)
+    assert request is folded(request)
+
+
+def test_a_gemini_that_gives_one_candidate_is_asked_several_times(shell: Shell):
+    request = replace(SENT["gemini"].request, model="gemini/gemini-3-pro")
+    with serving(answer(WHOLE["gemini"])) as server:
+        shell.ask(client_of(Gemini(), server.url), request)
+    assert [1, 1, 1] == [each.json["generationConfig"]["candidateCount"] for each in server.received]
+
+
+def test_the_prompt_of_several_requests_is_counted_once(shell: Shell):
+    told = {"message": {"content": "ok"}, "done": True, "prompt_eval_count": 11, "eval_count": 7}
+    with serving(answer(told)) as server:
+        reply = shell.ask(
+            client_of(Ollama(), server.url), replace(SENT["ollama"].request, parameters=Parameters(candidate_count=3))
+        )
+    assert Usage(11, 21) == reply.usage
+
+
+def test_a_key_may_have_a_header_of_its_own():
+    with serving(answer(WHOLE["openai"])) as server:
+        Shell("whole").ask(client_of(OpenAI(key_header="api-key"), server.url), SENT["openai"].request)
+    headers = server.received[0].headers
+    assert ("key-1", False) == (headers["api-key"], "authorization" in headers)
+
+
+# ---- what a service leaves out without a word
+
+
+@pytest.mark.parametrize(("counted", "warns"), [(39, True), (40, False), (400, False), (None, False)])
+def test_a_prompt_that_was_cut_is_told_of(shell: Shell, counted: int | None, warns: bool):
+    request = replace(
+        SENT["ollama"].request, messages=(Message("0", "x" * 400, tokens=100),), examples=(), context=None
+    )
+    told = {"message": {"content": "ok"}, "done": True, "done_reason": "stop", "prompt_eval_count": counted}
+    with (
+        serving(lines(told) if shell.is_streamed else answer(told)) as server,
+        warnings.catch_warnings(record=True) as seen,
+    ):
+        warnings.simplefilter("always")
+        shell.ask(client_of(Ollama(), server.url), request)
+    wanted = (
+        "ollama/llama-x:8b counted 39 tokens of a prompt of about 100: it may have cut it; run it with a larger num_ctx"
+    )
+    assert ([(convo.PromptCutWarning, wanted)] if warns else []) == [
+        (each.category, str(each.message)) for each in seen
+    ]
+
+
+# ---- the limits of OpenAI's own models
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "output", "window"),
+    [
+        ("gpt-4o", 111_616, 16_384, 128_000),
+        ("gpt-4o-2024-08-06", 111_616, 16_384, 128_000),
+        ("gpt-4o-2024-05-13", 123_904, 4_096, 128_000),
+        ("gpt-4o-mini", 111_616, 16_384, 128_000),
+        ("ft:gpt-4o-mini-2024-07-18:acme::8f", 111_616, 16_384, 128_000),
+        ("gpt-4", 4_096, 4_096, 8_192),
+        ("gpt-4-0613", 4_096, 4_096, 8_192),
+        ("gpt-4-turbo-preview", 123_904, 4_096, 128_000),
+        ("gpt-5", 272_000, 128_000, None),
+        ("gpt-5-2025-08-07", 272_000, 128_000, None),
+        ("gpt-5-chat-latest", 111_616, 16_384, 128_000),
+        ("gpt-5.5", 922_000, 128_000, None),
+        ("o3-mini", 100_000, 100_000, 200_000),
+    ],
+)
+def test_a_known_model_of_openais_has_its_limits(name: str, limit: int, output: int, window: int | None):
+    model = OpenAI().described(f"openai/{name}", {"data": [{"id": name}]})
+    assert (limit, output, window) == (model.input_token_limit, model.output_token_limit, model.context_window)
+
+
+@pytest.mark.parametrize("name", ["gpt-5-pro", "gpt-4o-audio", "gpt-9", "gpt-5.3-codex-spark", "o1-mini", "davinci"])
+def test_the_limits_of_another_are_not_guessed(name: str):
+    assert None is OpenAI().described(f"openai/{name}", {"data": []})
+
+
+def test_another_server_has_no_model_of_openais():
+    assert None is OpenAI("local").described("local/gpt-4o", {"data": [{"id": "gpt-4o"}]})
+
+
+def test_a_server_without_a_list_may_have_a_model_of_the_table():
+    with serving(answer({}, 404)) as server, closing(HttpClient(Server(OpenAI(), server.url))) as client:
+        assert 111_616 == client.get_model("openai/gpt-4o").input_token_limit

@@ -271,7 +271,14 @@ def test_two_objects_of_one_conversation_alternate(store: convo.Store):
     assert texts(first)[:-1] == asked(store)[-1]
 
 
-OVERRIDES = {"temperature": 0.25, "top_p": 0.5, "top_k": 4, "candidate_count": 2, "max_output_tokens": 9}
+OVERRIDES = {
+    "temperature": 0.25,
+    "top_p": 0.5,
+    "top_k": 4,
+    "candidate_count": 2,
+    "max_output_tokens": 9,
+    "stop_sequences": ("END",),
+}
 
 
 def test_settings_of_one_turn_are_used_for_it_alone(store: convo.Store):
@@ -306,6 +313,54 @@ def test_wrong_settings_of_one_turn_store_nothing(store: convo.Store):
     expected = [TypeError, *[convo.InvalidParameter] * 6]
     assert expected == [refusal(talk.send, "a", **each) for each in wrong]
     assert (before, []) == (stored_rows(store), store.client.requests)
+
+
+class Particular(ScriptedClient):
+    """A model whose service has no top_k."""
+
+    def check_parameters(self, name: str, parameters: convo.Parameters) -> None:
+        if parameters.top_k is not None:
+            raise convo.InvalidParameter(f"{name} has no top_k")
+
+
+def test_a_parameter_that_the_service_lacks_stores_nothing(store: convo.Store):
+    store.client = Particular()
+    talk = store.create()
+    before = stored_rows(store)
+    assert convo.InvalidParameter is refusal(talk.send, "a", top_k=4)
+    assert (before, []) == (stored_rows(store), store.client.requests)
+
+
+def test_a_parameter_that_the_service_lacks_is_refused_at_creation(store: convo.Store):
+    store.client = Particular()
+    assert convo.InvalidParameter is refusal(store.create, top_k=4)
+    assert 0 == stored_rows(store)["convo_conversations"]
+
+
+def test_a_model_that_lacks_a_parameter_of_the_conversation_is_refused(store: convo.Store):
+    talk = store.create(model="offline/echo", top_k=4)
+    store.client = Particular()
+    assert convo.InvalidParameter is refusal(talk.update, model="another")
+    talk.update(model="another", top_k=None)
+    assert "a" == talk.send("a").text
+
+
+def test_the_longest_answer_is_left_out_of_one_window(store: convo.Store):
+    store.client = ScriptedClient(model=convo.Model("m", 750, context_window=1000))
+    talk = store.create()
+    limits = [talk.send("a").prompt.limit, talk.send("a", max_output_tokens=100).prompt.limit]
+    assert [750, 900] == limits
+    assert 600 == talk.update(max_output_tokens=400).preview("a").limit
+
+
+def test_a_model_with_two_limits_has_its_own_for_the_prompt(store: convo.Store):
+    store.client = ScriptedClient(model=convo.Model("m", 750))
+    assert 750 == store.create(max_output_tokens=100).send("a").prompt.limit
+
+
+def test_a_limit_that_is_given_is_the_limit_itself(store: convo.Store):
+    store.client = ScriptedClient(model=convo.Model("m", 750, context_window=1000))
+    assert 990 == store.create(input_token_limit=990, max_output_tokens=100).send("a").prompt.limit
 
 
 def test_an_unknown_model_of_one_turn_stores_nothing(store: convo.Store):

@@ -411,6 +411,78 @@ def test_tokens_are_counted_as_they_are_sent(arguments: dict[str, Any], texts: i
     assert [] == client.requests
 
 
+class Counting(ScriptedClient):
+    """A model whose service counts before it answers."""
+
+    def __init__(self, *counts: int | Exception | None) -> None:
+        super().__init__()
+        self.counts, self.counted = list(counts), []
+
+    def count_tokens(self, request: convo.ChatRequest, *, deadline_s: float) -> int | None:
+        self.counted.append(request)
+        count = self.counts[min(len(self.counted), len(self.counts)) - 1]
+        if isinstance(count, Exception):
+            raise count
+        return count
+
+
+PROMPT = {"context": "c", "examples": ["i", "o"], "messages": ["a", "b", "c"]}
+
+
+def test_a_service_that_counts_is_asked():
+    client = Counting(2095)
+    assert {"token_count": 2095} == convo.count_message_tokens(model="m", client=client, **PROMPT)
+    [request] = client.counted
+    assert ("m", "c", ["i"], ["a", "b", "c"], [0, 1, 0]) == (
+        request.model,
+        request.context,
+        [each.input for each in request.examples],
+        [each.content for each in request.messages],
+        [each.side for each in request.messages],
+    )
+
+
+def test_a_service_that_counts_is_not_asked_about_nothing():
+    client = Counting(2095)
+    assert {"token_count": 1} == convo.count_message_tokens(model="m", client=client, context="c")
+    assert [] == client.counted
+
+
+def test_a_service_that_counts_nothing_leaves_it_to_the_estimate():
+    assert {"token_count": 6} == convo.count_message_tokens(model="m", client=Counting(None), **PROMPT)
+
+
+def test_a_count_is_asked_for_again_as_the_request_options_say():
+    client = Counting(convo.ServerFailed("x", 503), 7)
+    options = {"retry": convo.Retry(initial_s=0, maximum_s=0)}
+    counted = convo.count_message_tokens(model="m", client=client, request_options=options, messages="a")
+    assert ({"token_count": 7}, 2) == (counted, len(client.counted))
+
+
+@pytest.mark.parametrize(
+    ("count", "error"),
+    [
+        (convo.ServerFailed("x", 503), convo.ServerFailed),
+        (ValueError(), convo.ModelError),
+        (-1, convo.BadModelResponse),
+        ("7", convo.BadModelResponse),
+    ],
+)
+def test_a_count_that_fails_has_a_type(count: Any, error: type[Exception]):
+    client = Counting(count)
+    with pytest.raises(error):
+        convo.count_message_tokens(model="m", client=client, messages="a")
+    assert 1 == len(client.counted)
+
+
+def test_a_count_has_its_timeout():
+    client = Counting(convo.ServerFailed("x", 503))
+    options = {"retry": convo.Retry(attempts=99, initial_s=0.1, maximum_s=0.1), "timeout": 0.25}
+    with pytest.raises(convo.ServerFailed):
+        convo.count_message_tokens(model="m", client=client, request_options=options, messages="a")
+    assert len(client.counted) < 4
+
+
 def test_a_prompt_that_fits_has_as_many_tokens_as_were_counted(chatting: Chatting):
     asked = {"model": "offline/eliza", "context": "c", "examples": ["i", "o"], "messages": ["a", "b", "c"]}
     assert chatting.chat(**asked).prompt.tokens == convo.count_message_tokens(**asked)["token_count"]

@@ -12,6 +12,7 @@ import convo
 from convo import ChatRequest, Example, Message, Parameters, Usage
 from convo.call import call
 from convo.clients.offline import OfflineClient
+from convo.tokens import estimate
 from convo.values import MODEL, USER
 
 ECHO, ELIZA = "offline/echo", "offline/eliza"
@@ -134,6 +135,29 @@ def test_the_usage_is_the_estimate_of_what_was_sent_and_answered():
 def test_an_answer_says_how_it_ended_and_who_gave_it(model: str):
     answer = OfflineClient().chat(asked(model, "hi"), deadline_s=1)
     assert ("stop", model, ()) == (answer.candidates[0].finish_reason, answer.served_by, answer.filters)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text", "end"),
+    [
+        ({"stop_sequences": ("four",)}, "one two three ", "stop"),
+        ({"stop_sequences": ("five", "two")}, "one ", "stop"),
+        ({"stop_sequences": ("six",)}, "one two three four five", "stop"),
+        ({"max_output_tokens": 2}, "one two", "length"),
+        ({"max_output_tokens": 6}, "one two three four five", "stop"),
+        ({"max_output_tokens": 1, "stop_sequences": ("two",)}, "one ", "stop"),
+    ],
+)
+def test_an_answer_ends_where_it_is_told_to(parameters: dict[str, Any], text: str, end: str):
+    request = asked(ECHO, "one two three four five", **parameters)
+    [candidate] = OfflineClient().chat(request, deadline_s=1).candidates
+    assert (text, end) == (candidate.content, candidate.finish_reason)
+
+
+@given(st.text(min_size=1), st.integers(1, 20))
+def test_an_answer_has_no_more_tokens_than_it_may(text: str, most: int):
+    [candidate] = OfflineClient().chat(asked(ECHO, text, max_output_tokens=most), deadline_s=1).candidates
+    assert estimate(str(candidate.content)) <= most or len(str(candidate.content)) == 1
 
 
 def test_a_conversation_with_eliza_needs_nothing_but_a_store(store: convo.Store):

@@ -17,7 +17,7 @@ import pytest
 import convo
 from convo import Model
 from convo.clients.http import HttpClient
-from convo.clients.providers import KNOWN, Provider
+from convo.clients.providers import KNOWN, Provider, url_of
 from convo.models import resolve, resolve_async
 from tests.model_server import ModelServer, Received, Script, answer, events, lines, routing
 from tests.test_docs import ROOT, blocks
@@ -26,11 +26,9 @@ KEYS = {"OPENAI_API_KEY": "key-o", "ANTHROPIC_API_KEY": "key-a", "GEMINI_API_KEY
 URLS = ["OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "GEMINI_BASE_URL", "OLLAMA_HOST", "PALM_BASE_URL"]
 
 MODELS: dict[str, Any] = {
-    "GET /models/test": {"id": "test", "max_model_len": 8000},
-    "GET /models/gpt-4o-mini": {"id": "gpt-4o-mini", "object": "model"},
+    "GET /models": {"data": [{"id": "test", "max_model_len": 8000}, {"id": "gpt-4o-mini"}, {"id": "silent"}]},
     "GET /v1/models/claude-sonnet-4-5": {"max_input_tokens": 200_000},
     "GET /v1beta/models/gemini-2.5-flash": {"inputTokenLimit": 1_048_576},
-    "GET /models/silent": {"id": "silent"},
     "GET /v1/models/claude": {"id": "claude", "max_input_tokens": 200_000, "max_tokens": 64_000},
     "GET /v1/models/silent": {"id": "silent"},
     "GET /v1beta/models/gem": {"name": "models/gem", "inputTokenLimit": 1_048_576, "outputTokenLimit": 65_536},
@@ -167,7 +165,7 @@ def test_a_chat_may_be_given_the_limit_with_the_model(server: ModelServer):
         convo.chat(model="openai/silent", messages="hi")
 
 
-@pytest.mark.parametrize("name", ["openai/none", "anthropic/none", "gemini/none"])
+@pytest.mark.parametrize("name", ["anthropic/none", "gemini/none"])
 def test_a_model_that_a_service_has_not_is_not_found(server: ModelServer, name: str):
     with pytest.raises(
         convo.ModelNotFound, match=f"no model '{name}': this release serves what {name.split('/', maxsplit=1)[0]} has"
@@ -198,6 +196,29 @@ def test_another_environment_is_another_service(server: ModelServer, monkeypatch
     assert isinstance(second, HttpClient)
     assert first is not second
     assert "Bearer another" == server.received[-1].headers["authorization"]
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("example.com", "http://example.com:11434"),
+        ("example.com:1", "http://example.com:1"),
+        ("example.com:1/below", "http://example.com:1/below"),
+        ("http://example.com", "http://example.com"),
+        ("https://example.com", "https://example.com"),
+        (":1", "http://127.0.0.1:1"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("0.0.0.0:1", "http://127.0.0.1:1"),
+        ("http://0.0.0.0:1", "http://127.0.0.1:1"),
+        ("[::1]", "http://[::1]:11434"),
+        ("::1", "http://[::1]:11434"),
+        ("[::]:1", "http://[::1]:1"),
+        (' "example.com" ', "http://example.com:11434"),
+    ],
+)
+def test_ollamas_host_means_what_it_means_to_ollamas_own_client(written: str, meant: str):
+    ollama = next(each for each in KNOWN if each.name == "ollama")
+    assert meant == url_of(ollama, {"OLLAMA_HOST": written})
 
 
 @pytest.mark.parametrize("written", ["{host}", "http://{host}", "http://{host}/"])

@@ -28,6 +28,7 @@ EVERYTHING = {
     "top_k": 40,
     "candidate_count": 3,
     "max_output_tokens": 500,
+    "stop_sequences": ("END", "\n\n"),
     "input_token_limit": 8000,
     "trim": "stable",
 }

@@ -136,6 +136,13 @@ class Waiting:
     def stream(self, request: convo.ChatRequest, *, deadline_s: float) -> Iterator[convo.Delta]:
         yield convo.Delta("a", finish_reason="stop")
 
+    def check_parameters(self, name: str, parameters: convo.Parameters) -> None:
+        if parameters.stop_sequences:
+            raise convo.InvalidParameter("it has no stop_sequences")
+
+    def count_tokens(self, request: convo.ChatRequest, *, deadline_s: float) -> int | None:
+        return len(request.messages)
+
 class Awaited:
     def get_model(self, name: str) -> convo.Model:
         return convo.Model(name, input_token_limit=4096)
@@ -148,6 +155,8 @@ class Awaited:
 
 waiting: convo.ChatClient = Waiting()
 streaming: convo.StreamingClient = Waiting()
+checking: convo.CheckingClient = Waiting()
+counting: convo.CountingClient = Waiting()
 awaited: convo.AsyncChatClient = Awaited()
 streaming_awaited: convo.AsyncStreamingClient = Awaited()
 """
@@ -191,7 +200,7 @@ except (convo.SchemaOutOfDate, convo.CommitUnknown, convo.StoredDataError, convo
     turn: int | None = error.turn
 except convo.ConvoError:
     raise
-warned: type[UserWarning] = convo.RetiredModelWarning
+warned: list[type[UserWarning]] = [convo.RetiredModelWarning, convo.PromptCutWarning]
 release: str = convo.__version__
 """
 

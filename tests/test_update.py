@@ -22,11 +22,12 @@ CHANGES = {
     "top_k": 7,
     "candidate_count": 2,
     "max_output_tokens": 99,
+    "stop_sequences": ("END",),
 }
 TAKEN_AWAY = sorted(CHANGES.keys() - {"model", "metadata", "trim"})
 WRONG = [
     ({"model": "offline/nobody"}, convo.ModelNotFound),
-    ({"model": ""}, convo.ModelNotFound),
+    ({"model": ""}, convo.InvalidText),
     ({"model": None}, TypeError),
     ({"title": ""}, convo.InvalidText),
     ({"title": 5}, TypeError),

@@ -55,10 +55,10 @@ def _open_streams() -> None:
 
 def _explain(error: ConvoError) -> int:
     """Tell in one line what went wrong, and return the exit code for it."""
-    from convo.cli.output import note
+    from convo.cli.output import note_error
     from convo.errors import AmbiguousId, InvalidParameter, NotFound
 
-    note(f"error: {error}")
+    note_error(error)
     if isinstance(error, NotFound):
         return EXIT_NOT_FOUND
     if isinstance(error, AmbiguousId):

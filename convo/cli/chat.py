@@ -43,6 +43,10 @@ Temperature = Annotated[float | None, typer.Option(metavar="T", help="At least 0
 Candidates = Annotated[int | None, typer.Option(metavar="N", help="How many replies to ask for, 1 to 8.")]
 TopP = Annotated[float | None, typer.Option(metavar="P", help="Within 0 and 1.")]
 TopK = Annotated[int | None, typer.Option(metavar="K", help="At least 1.")]
+MaxOutput = Annotated[int | None, typer.Option("--max-output-tokens", metavar="TOKENS", help="The longest answer.")]
+Stop = Annotated[
+    list[str] | None, typer.Option("--stop", metavar="TEXT", help="A text at which the answer ends; repeatable.")
+]
 TokenLimit = Annotated[
     int | None, typer.Option(metavar="TOKENS", help="The longest prompt, instead of the model's limit.")
 ]
@@ -64,6 +68,8 @@ def chat(
     candidates: Candidates = None,
     top_p: TopP = None,
     top_k: TopK = None,
+    max_output_tokens: MaxOutput = None,
+    stop: Stop = None,
     input_token_limit: TokenLimit = None,
     on_unfinished: OnUnfinished = "raise",
     as_json: AsJson = False,
@@ -74,6 +80,7 @@ def chat(
     are fixed.
     """
     settings = _given(model=model, temperature=temperature, candidate_count=candidates, top_p=top_p, top_k=top_k)
+    settings |= _given(max_output_tokens=max_output_tokens, stop_sequences=stop or None)
     settings |= _given(input_token_limit=input_token_limit)
     fixed = _given(context=prompt_context, examples=[_pair(each) for each in example or ()] or None)
     selection = Selection(context.obj["owner"], name, id, latest, settings, fixed)

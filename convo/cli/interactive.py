@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from convo.cli.chat import is_unanswered, show_answer, show_reply
-from convo.cli.output import cut, note, say
+from convo.cli.output import cut, note, note_error, say
 from convo.errors import ConvoError, TurnUnfinished
 from convo.text import inert
 from convo.values import USER
@@ -83,7 +83,7 @@ def _attempt(talk: Conversation, action: Callable[[], object]) -> None:
     except TurnUnfinished:
         note(UNANSWERED)
     except ConvoError as error:
-        note(f"error: {error}")
+        note_error(error)
 
 
 def _session(talk: Conversation) -> PromptSession[str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from convo.text import inert
 
 if TYPE_CHECKING:
+    from convo.errors import ConvoError
     from convo.values import Fit, PromptRecord
 
 _UNTOLD = ("salt", "context_salt", "input_salt", "output_salt", "citation_metadata")
@@ -32,6 +33,13 @@ def say_piece(text: str) -> None:
 def note(text: str) -> None:
     """Print something about the answer, for a person."""
     _print(text, sys.stderr)
+
+
+def note_error(error: ConvoError) -> None:
+    """Print what went wrong, and what a service said about it in its own words."""
+    note(f"error: {error}")
+    if detail := getattr(error, "detail", None):
+        note(f"it says: {detail}")
 
 
 def _print(text: str, stream: TextIO, end: str = "\n") -> None:

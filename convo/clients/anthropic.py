@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
+from convo.clients.language import Language, accepted
 from convo.clients.wire import (
     FILTERED,
     LENGTH,
@@ -24,9 +25,7 @@ from convo.clients.wire import (
     Page,
     Piece,
     Shape,
-    accepted,
     bare_name,
-    failure,
     in_query,
     known,
     limited,
@@ -34,7 +33,7 @@ from convo.clients.wire import (
     read,
     turns_of,
 )
-from convo.errors import InvalidParameter, ServiceError
+from convo.errors import InvalidParameter
 from convo.values import Candidate, Filter, Model, Usage
 
 VERSION = "2023-06-01"
@@ -52,7 +51,7 @@ ENDS = {
     "refusal": FILTERED,
 }
 
-TOO_LONG = ("prompt is too long", "request_too_large")
+TOO_LONG = ("prompt is too long", "exceed context limit")
 """There is no code for it, but in the message of an invalid_request_error."""
 
 
@@ -98,6 +97,12 @@ class Event(Shape):
     usage: Counted | None = None
 
 
+class Tokens(Shape):
+    """How many tokens a prompt has."""
+
+    input_tokens: int
+
+
 class Described(Shape):
     """What a model is."""
 
@@ -121,18 +126,15 @@ class Listing(Shape):
 
 
 @dataclass(frozen=True)
-class Anthropic:
+class Anthropic(Language):
     """The codec of messages."""
 
     provider: str = "anthropic"
-    strict: bool = True
-    """Whether a parameter that the service has not is an error."""
 
     framing = SSE
     can_stream = True
-    has_candidates = False
+    too_long = TOO_LONG
     user_first = True
-    lists_limits = True
 
     def headers(self, key: str | None) -> dict[str, str]:
         """Return the key, and the version of the API."""
@@ -148,15 +150,8 @@ class Anthropic:
         given.pop("candidate_count", None)
         if given.get("temperature", 0) > 1:
             raise InvalidParameter(f"{self.provider} takes a temperature within [0, 1], not {given['temperature']}")
-        body: dict[str, Any] = {
-            "model": bare_name(request.model),
-            "max_tokens": given.pop("max_output_tokens", DEFAULT_OUTPUT),
-            "messages": [{"role": role, "content": text} for role, text in turns_of(request, ("user", "assistant"))],
-            **({"system": request.context} if request.context else {}),
-            **given,
-            **({"stream": True} if streamed else {}),
-        }
-        return Outgoing("/v1/messages", body)
+        body = _prompt(request) | {"max_tokens": given.pop("max_output_tokens", DEFAULT_OUTPUT), **given}
+        return Outgoing("/v1/messages", body | ({"stream": True} if streamed else {}))
 
     def decode(self, answer: Any) -> ChatReply:  # noqa: ANN401 - JSON from outside
         """Return a whole answer."""
@@ -179,6 +174,14 @@ class Anthropic:
         elif told.type == "message_delta":
             end = known(told.delta.stop_reason, ENDS)
             yield Delta(finish_reason=end, usage=_usage(told.usage), filters=_withheld(end, ""))
+
+    def count(self, request: ChatRequest) -> Outgoing:
+        """Return the request for how many tokens a prompt has."""
+        return Outgoing("/v1/messages/count_tokens", _prompt(request))
+
+    def counted(self, answer: Any) -> int:  # noqa: ANN401 - JSON from outside
+        """Return how many tokens were counted."""
+        return read(Tokens, answer, self.provider).input_tokens
 
     def describe(self, name: str) -> Outgoing:
         """Return the request for what a model is."""
@@ -211,9 +214,13 @@ class Anthropic:
         models = (self._limits(name, each) or limited(name, 0, user_first=self.user_first) for name, each in named)
         return Page(tuple(models), told.last_id if told.has_more else None)
 
-    def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
-        """Return the error that an answer tells of."""
-        return failure(self.provider, status, answer, too_long=TOO_LONG)
+
+def _prompt(request: ChatRequest) -> dict[str, Any]:
+    return {
+        "model": bare_name(request.model),
+        "messages": [{"role": role, "content": text} for role, text in turns_of(request, ("user", "assistant"))],
+        **({"system": request.context} if request.context else {}),
+    }
 
 
 def _withheld(end: str | None, text: str) -> tuple[Filter, ...]:

@@ -91,6 +91,32 @@ class StreamingClient(ChatClient, Protocol):
 
 
 @runtime_checkable
+class CheckingClient(Protocol):
+    """A client that can tell beforehand, without asking its service, what that does not take."""
+
+    def check_parameters(self, name: str, parameters: Parameters) -> None:
+        """Return when the model takes these parameters.
+
+        Raises:
+            InvalidParameter: it does not; nothing is stored then, and nothing was paid.
+        """
+        ...
+
+
+@runtime_checkable
+class CountingClient(Protocol):
+    """A client whose service counts tokens before it answers."""
+
+    def count_tokens(self, request: ChatRequest, *, deadline_s: float) -> int | None:
+        """Return how many tokens a prompt has, within `deadline_s` seconds; None where the service does not count.
+
+        Raises:
+            ModelError: the service failed, refused or answered badly.
+        """
+        ...
+
+
+@runtime_checkable
 class AsyncChatClient(Protocol):
     """A service of models that is awaited, by AsyncStore."""
 

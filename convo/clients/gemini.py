@@ -14,6 +14,7 @@ from urllib.parse import quote
 from pydantic import Field
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
+from convo.clients.language import Language, accepted
 from convo.clients.wire import (
     FILTERED,
     LENGTH,
@@ -25,8 +26,6 @@ from convo.clients.wire import (
     Page,
     Piece,
     Shape,
-    accepted,
-    failure,
     in_query,
     known,
     limited,
@@ -34,7 +33,6 @@ from convo.clients.wire import (
     read,
     turns_of,
 )
-from convo.errors import ServiceError
 from convo.values import Candidate, CitationMetadata, CitationSource, Filter, Model, Usage
 
 ENDS = {
@@ -50,6 +48,7 @@ NAMES = {
     "top_k": "topK",
     "candidate_count": "candidateCount",
     "max_output_tokens": "maxOutputTokens",
+    "stop_sequences": "stopSequences",
 }
 
 TOO_LONG = ("exceeds the maximum number of tokens",)
@@ -122,18 +121,19 @@ class Answer(Shape):
 
 
 @dataclass(frozen=True)
-class Gemini:
+class Gemini(Language):
     """The codec of generateContent."""
 
     provider: str = "gemini"
-    strict: bool = True
-    """Whether a parameter that the service has not is an error."""
 
     framing = SSE
     can_stream = True
-    has_candidates = True
+    too_long = TOO_LONG
     user_first = True
-    lists_limits = True
+
+    def gives_candidates(self, model: str) -> bool:
+        """Return whether a model gives several: those before Gemini 3 do, later ones refuse."""
+        return model.partition("/")[2].startswith(("gemini-1.5", "gemini-2"))
 
     def headers(self, key: str | None) -> dict[str, str]:
         """Return the key; never in the address, which is written into logs."""
@@ -143,13 +143,7 @@ class Gemini:
         """Return the request for an answer."""
         given = accepted(request, self.provider, (), strict=self.strict)
         settings = {NAMES[name]: value for name, value in given.items()}
-        body: dict[str, Any] = {
-            "contents": [
-                {"role": role, "parts": [{"text": text}]} for role, text in turns_of(request, ("user", "model"))
-            ],
-            **({"systemInstruction": {"parts": [{"text": request.context}]}} if request.context else {}),
-            **({"generationConfig": settings} if settings else {}),
-        }
+        body = _prompt(request) | ({"generationConfig": settings} if settings else {})
         verb = "streamGenerateContent?alt=sse" if streamed else "generateContent"
         return Outgoing(f"/v1beta/{resource(request.model)}:{verb}", body)
 
@@ -178,6 +172,17 @@ class Gemini:
             yield Delta(each.content.text, each.index, known(each.finish_reason, ENDS))
         yield Delta(usage=_usage(told.usage), filters=tuple(_withheld(told)), served_by=told.model)
 
+    def count(self, request: ChatRequest) -> Outgoing:
+        """Return the request for how many tokens a prompt has; only inside a whole request its context counts too."""
+        model = resource(request.model)
+        return Outgoing(
+            f"/v1beta/{model}:countTokens", {"generateContentRequest": {"model": model, **_prompt(request)}}
+        )
+
+    def counted(self, answer: Any) -> int:  # noqa: ANN401 - JSON from outside
+        """Return how many tokens were counted."""
+        return read(Tokens, answer, self.provider).total
+
     def describe(self, name: str) -> Outgoing:
         """Return the request for what a model is."""
         return Outgoing(f"/v1beta/{resource(name)}")
@@ -196,9 +201,11 @@ class Gemini:
             self.provider, "generateContent", user_first=self.user_first
         )
 
-    def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
-        """Return the error that an answer tells of."""
-        return failure(self.provider, status, answer, too_long=TOO_LONG)
+
+class Tokens(Shape):
+    """How many tokens a prompt has."""
+
+    total: int = Field(alias="totalTokens")
 
 
 class Described(Shape):
@@ -247,6 +254,14 @@ class Listing(Shape):
 
 
 _TOLD = Described.model_fields.keys() - {"input_token_limit"}
+
+
+def _prompt(request: ChatRequest) -> dict[str, Any]:
+    turns = turns_of(request, ("user", "model"))
+    return {
+        "contents": [{"role": role, "parts": [{"text": text}]} for role, text in turns],
+        **({"systemInstruction": {"parts": [{"text": request.context}]}} if request.context else {}),
+    }
 
 
 def resource(name: str) -> str:

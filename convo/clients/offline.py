@@ -12,7 +12,7 @@ from dataclasses import replace
 from convo.clients.base import ChatReply, ChatRequest, Delta
 from convo.errors import ModelNotFound
 from convo.tokens import estimate
-from convo.values import Candidate, Example, Message, Model, Usage
+from convo.values import Candidate, Example, Message, Model, Parameters, Usage
 
 ELIZA = Model(
     name="offline/eliza",
@@ -51,7 +51,7 @@ class OfflineClient:
         model = self.get_model(request.model)
         count = request.parameters.candidate_count or 1
         texts = _echo(request, count) if model is ECHO else _eliza(request, count)
-        candidates = tuple(Candidate(index, text, "stop", estimate(text)) for index, text in enumerate(texts))
+        candidates = tuple(_ended(index, text, request.parameters) for index, text in enumerate(texts))
         return ChatReply(candidates, usage=_usage(request, candidates), served_by=model.name)
 
     def stream(self, request: ChatRequest, *, deadline_s: float) -> Iterator[Delta]:
@@ -66,6 +66,16 @@ def streamed(reply: ChatReply) -> Iterator[Delta]:
         yield from (Delta(word, each.index) for word in words)
         yield Delta(last, each.index, each.finish_reason or "stop")
     yield Delta(usage=reply.usage, filters=reply.filters, served_by=reply.served_by)
+
+
+def _ended(index: int, text: str, parameters: Parameters) -> Candidate:
+    """Return a candidate that ends at a stop sequence, or after as many tokens as it may have."""
+    for each in parameters.stop_sequences or ():
+        text = text.partition(each)[0]
+    end, most = "stop", parameters.max_output_tokens
+    while most is not None and estimate(text) > most and len(text) > 1:
+        end, text = "length", text[: max(len(text) * most // estimate(text), 1)]
+    return Candidate(index, text, end, estimate(text))
 
 
 def _echo(request: ChatRequest, count: int) -> list[str]:

@@ -2,7 +2,8 @@
 
 https://github.com/ollama/ollama/blob/main/docs/api.md (read November 2026). The context goes first, as a system
 message; examples are turns before the window. It streams unless it is told not to, gives one candidate a request, and
-cuts what exceeds its window without a word, unless it is told not to do that either.
+cuts what exceeds its window without a word, at its beginning and while it answers, unless it is told not to do that
+either (`truncate` and `shift`, since release 0.12.6: https://github.com/ollama/ollama/pull/12582).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
+from convo.clients.language import Language, accepted
 from convo.clients.wire import (
     LENGTH,
     MESSAGE_OVERHEAD,
@@ -22,17 +24,15 @@ from convo.clients.wire import (
     Page,
     Piece,
     Shape,
-    accepted,
     bare_name,
     beside_output,
-    failure,
     known,
     limited,
     parsed,
     read,
     turns_of,
 )
-from convo.errors import BadModelResponse, ServiceError
+from convo.errors import BadModelResponse
 from convo.values import Candidate, Model, Usage
 
 DEFAULT_WINDOW = 4096
@@ -42,8 +42,14 @@ _NUM_CTX = re.compile(r"^num_ctx\s+(\d+)", re.MULTILINE)
 
 ENDS = {"stop": STOP, "length": LENGTH}
 
-TOO_LONG = ("exceeds the context length", "exceeds context length", "exceeds maximum context length")
-"""What it says when it may not cut a prompt; there is no code for it."""
+TOO_LONG = (
+    "exceeds the context length",
+    "exceeds context length",
+    "exceeds maximum context length",
+    "exceeds the available context size",
+    "longer than the context length",
+)
+"""What its releases say when they may not cut a prompt; there is no code for it."""
 
 
 class Said(Shape):
@@ -53,7 +59,7 @@ class Said(Shape):
 
 
 class Line(Shape):
-    """An answer, or a line of one; the last line tells what it cost. What was read from a cache is not counted."""
+    """An answer, or a line of one; the last line tells what it cost, some releases without what was cached."""
 
     message: Said | None = None
     done: bool = False
@@ -84,31 +90,27 @@ class Listing(Shape):
 
 
 @dataclass(frozen=True)
-class Ollama:
+class Ollama(Language):
     """The codec of /api/chat."""
 
     provider: str = "ollama"
-    strict: bool = True
-    """Whether a parameter that the service has not is an error."""
     num_ctx: int | None = None
     """The window in tokens that its models are run with; None leaves it to their files and the server."""
 
     framing = NDJSON
     can_stream = True
-    has_candidates = False
-    user_first = False
+    too_long = TOO_LONG
     lists_limits = False
-
-    def headers(self, key: str | None) -> dict[str, str]:
-        """Return the key as a bearer's token, for servers behind a gate; Ollama itself wants none."""
-        return {"authorization": f"Bearer {key}"} if key else {}
+    cuts_prompts = True
+    """Releases before 0.12.6 do not know `truncate`."""
 
     def encode(self, request: ChatRequest, *, streamed: bool) -> Outgoing:
         """Return the request for one candidate."""
         given = accepted(request, self.provider, (), strict=self.strict)
         given.pop("candidate_count", None)
         options = {} if self.num_ctx is None else {"num_ctx": self.num_ctx}
-        options |= {{"max_output_tokens": "num_predict"}.get(name, name): value for name, value in given.items()}
+        names = {"max_output_tokens": "num_predict", "stop_sequences": "stop"}
+        options |= {names.get(name, name): value for name, value in given.items()}
         messages = [{"role": "system", "content": request.context}] if request.context else []
         messages += [{"role": role, "content": text} for role, text in turns_of(request, ("user", "assistant"))]
         body: dict[str, Any] = {
@@ -116,6 +118,7 @@ class Ollama:
             "messages": messages,
             "stream": streamed,
             "truncate": False,
+            "shift": False,
             **({"options": options} if options else {}),
         }
         return Outgoing("/api/chat", body)
@@ -157,7 +160,9 @@ class Ollama:
         trained = [each for key, each in told.model_info.items() if key.endswith(".context_length")]
         sizes = [each for each in trained if isinstance(each, int) and each > 0]
         window = self.num_ctx or (int(found[1][:12]) if found else min([DEFAULT_WINDOW, *sizes]))
-        return Model(name, beside_output(window), message_overhead=MESSAGE_OVERHEAD) if window > 1 else None
+        if window <= 1:
+            return None
+        return Model(name, beside_output(window), message_overhead=MESSAGE_OVERHEAD, context_window=window)
 
     def catalog(self, mark: str | None) -> Outgoing:  # noqa: ARG002 - there is one page
         """Return the request for the models on its machine."""
@@ -167,10 +172,6 @@ class Ollama:
         """Return what it lists: names alone; each has to be asked for its limits."""
         told = read(Listing, answer, self.provider).models
         return Page(tuple(limited(f"{self.provider}/{each.name}", 0, user_first=self.user_first) for each in told))
-
-    def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
-        """Return the error that an answer tells of."""
-        return failure(self.provider, status, answer, too_long=TOO_LONG)
 
 
 def _usage(line: Line) -> Usage | None:

@@ -6,12 +6,13 @@ examples are turns before the window. It tells no model's limits.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
+from typing import Any, ClassVar
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
+from convo.clients.language import Language, accepted
 from convo.clients.wire import (
     FILTERED,
     LENGTH,
@@ -23,17 +24,14 @@ from convo.clients.wire import (
     Page,
     Piece,
     Shape,
-    accepted,
     bare_name,
     beside_output,
-    failure,
     known,
     limited,
     parsed,
     read,
     turns_of,
 )
-from convo.errors import ServiceError
 from convo.values import Candidate, Filter, Model, Usage
 
 DONE = "[DONE]"
@@ -48,43 +46,60 @@ ENDS = {
 }
 
 
-TOO_LONG = ("context_length_exceeded", "exceed_context_size", "maximum context length")
-"""OpenAI's code, llama.cpp's, and what vLLM and older servers say without one."""
+TOO_LONG = (
+    "context_length_exceeded",
+    "exceeds the context window",
+    "exceed the configured limit",
+    "exceed_context_size",
+    "maximum context length",
+    "context length is only",
+    "longer than the maximum model length",
+    "greater than the context length",
+    "exceeds the available context size",
+    "context size has been exceeded",
+)
+"""OpenAI's code and its newer words, llama.cpp's code, and what vLLM, LM Studio and OpenRouter say without one."""
 
+_NEWEST = (1_050_000, 128_000, 922_000)
+_FIVE = (400_000, 128_000, 272_000)
 
-WINDOWS = {
-    "gpt-3.5-turbo": (16_385, 4_096),
-    "gpt-4-turbo": (128_000, 4_096),
-    "gpt-4o": (128_000, 16_384),
-    "gpt-4.1": (1_047_576, 32_768),
-    "gpt-5": (400_000, 128_000),
-    "o1": (200_000, 100_000),
-    "o3": (200_000, 100_000),
-    "o4-mini": (200_000, 100_000),
+WINDOWS: dict[str, tuple[int, int, int | None]] = {
+    "gpt-3.5-turbo": (16_385, 4_096, None),
+    "gpt-4": (8_192, 4_096, None),
+    "gpt-4-turbo": (128_000, 4_096, None),
+    "gpt-4o-2024-05-13": (128_000, 4_096, None),
+    "gpt-4o": (128_000, 16_384, None),
+    "gpt-4o-mini": (128_000, 16_384, None),
+    "gpt-4.1": (1_047_576, 32_768, None),
+    "gpt-4.1-mini": (1_047_576, 32_768, None),
+    "gpt-4.1-nano": (1_047_576, 32_768, None),
+    "o1": (200_000, 100_000, None),
+    "o3": (200_000, 100_000, None),
+    "o3-mini": (200_000, 100_000, None),
+    "o4-mini": (200_000, 100_000, None),
+    **dict.fromkeys(("gpt-5", "gpt-5-mini", "gpt-5-nano", "gpt-5.1", "gpt-5.2", "gpt-5.4-mini", "gpt-5.4-nano"), _FIVE),
+    **dict.fromkeys(("gpt-5-chat", "gpt-5.1-chat", "gpt-5.2-chat", "gpt-5.3-chat"), (128_000, 16_384, None)),
+    **dict.fromkeys(("gpt-5.4", "gpt-5.5", "gpt-5.6"), _NEWEST),
 }
-"""Tokens of the window, and of the longest answer, by the beginning of a name: OpenAI's API does not tell them.
+"""Tokens of the window, of the longest answer, and of the longest prompt where the window does not tell it, by name:
+OpenAI's API does not tell them. Of November 2026, as https://models.dev and litellm 1.110.2 have them, which read
+https://platform.openai.com/docs/models; what is not here has to be given."""
 
-As its pages of models have them (https://platform.openai.com/docs/models, 2025); what is newer has to be given.
-"""
+_SNAPSHOT = re.compile(r"-(latest|preview|\d{4}(-\d{2}-\d{2})?)$")
 
 
 class Described(Shape):
     """What a model is, on servers that tell: vLLM has max_model_len, OpenRouter and others context_length."""
 
+    id: str
     max_model_len: int | None = None
     context_length: int | None = None
-
-
-class Listed(Described):
-    """A model of the list."""
-
-    id: str
 
 
 class Listing(Shape):
     """The list: one page has it all."""
 
-    data: tuple[Listed, ...]
+    data: tuple[Described, ...]
 
 
 class Text(Shape):
@@ -120,26 +135,29 @@ class Completion(Shape):
 
 
 @dataclass(frozen=True)
-class OpenAI:
+class OpenAI(Language):
     """The codec of chat completions."""
 
     provider: str = "openai"
-    strict: bool = True
-    """Whether a parameter that the service has not is an error."""
     output_limit: str = "max_completion_tokens"
     """How the service calls the most tokens of an answer; older servers know `max_tokens` only."""
     lacks: tuple[str, ...] = ("top_k",)
     """Parameters that the service has not; many of the other servers have them all."""
+    key_header: str | None = None
+    """Where the key is sent as it is; None sends it as a bearer's token. Azure has "api-key"."""
 
     framing = SSE
     can_stream = True
-    has_candidates = True
-    user_first = False
-    lists_limits = True
+    too_long = TOO_LONG
+    undescribed: ClassVar[Any] = {"data": []}
+
+    def gives_candidates(self, model: str) -> bool:  # noqa: ARG002 - whatever the model
+        """Return True."""
+        return True
 
     def headers(self, key: str | None) -> dict[str, str]:
-        """Return the key as a bearer's token."""
-        return {"authorization": f"Bearer {key}"} if key else {}
+        """Return the key: as a bearer's token, or in a header of its own."""
+        return {self.key_header: key} if key and self.key_header else Language.headers(self, key)
 
     def encode(self, request: ChatRequest, *, streamed: bool) -> Outgoing:
         """Return the request for an answer."""
@@ -147,7 +165,7 @@ class OpenAI:
         messages = [{"role": "system", "content": request.context}] if request.context else []
         messages += [{"role": role, "content": text} for role, text in turns_of(request, ("user", "assistant"))]
         body: dict[str, Any] = {"model": bare_name(request.model), "messages": messages}
-        names = {"candidate_count": "n", "max_output_tokens": self.output_limit}
+        names = {"candidate_count": "n", "max_output_tokens": self.output_limit, "stop_sequences": "stop"}
         body |= {names.get(name, name): value for name, value in given.items()}
         if streamed:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
@@ -183,22 +201,29 @@ class OpenAI:
         if told.usage is not None:
             yield Delta(usage=_usage(told.usage))
 
-    def describe(self, name: str) -> Outgoing:
-        """Return the request for what a model is."""
-        return Outgoing(f"/models/{quote(bare_name(name), safe='/')}")
+    def describe(self, name: str) -> Outgoing:  # noqa: ARG002 - the list has it
+        """Return the request for all models: OpenAI tells no more of one, and vLLM only has the list."""
+        return self.catalog(None)
 
     def described(self, name: str, answer: Any) -> Model | None:  # noqa: ANN401 - JSON from outside
-        """Return a model with its limits: as vLLM and others tell them, else of OpenAI's own by the table."""
-        return self._limits(name, read(Described, answer, self.provider))
+        """Return a model with its limits: as the list of vLLM and others tells them, else of OpenAI's own by the table.
+
+        A model that is not in the list may be there all the same, as a deployment or under another name.
+        """
+        listed = read(Listing, answer, self.provider).data
+        bare = bare_name(name)
+        return self._limits(name, next((each for each in listed if each.id == bare), Described(id=bare)))
 
     def _limits(self, name: str, told: Described) -> Model | None:
         if window := told.max_model_len or told.context_length:
-            return Model(name, beside_output(window), message_overhead=MESSAGE_OVERHEAD)
-        known_as = [each for each in WINDOWS if bare_name(name).startswith(each)]
-        if self.provider != "openai" or not known_as:
+            return Model(name, beside_output(window), message_overhead=MESSAGE_OVERHEAD, context_window=window)
+        found = _in_table(bare_name(name)) if self.provider == "openai" else None
+        if found is None:
             return None
-        window, output = WINDOWS[max(known_as, key=len)]
-        return Model(name, beside_output(window, output), output, message_overhead=MESSAGE_OVERHEAD)
+        window, output, most = found
+        in_window = None if most else window
+        limit = most or beside_output(window, output)
+        return Model(name, limit, output, message_overhead=MESSAGE_OVERHEAD, context_window=in_window)
 
     def catalog(self, mark: str | None) -> Outgoing:  # noqa: ARG002 - there is one page
         """Return the request for the service's models."""
@@ -212,9 +237,13 @@ class OpenAI:
             tuple(self._limits(name, each) or limited(name, 0, user_first=self.user_first) for name, each in named)
         )
 
-    def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
-        """Return the error that an answer tells of."""
-        return failure(self.provider, status, answer, too_long=TOO_LONG)
+
+def _in_table(model: str) -> tuple[int, int, int | None] | None:
+    """Return a model's limits by the table; a snapshot, or one that was tuned, has those of its model."""
+    name = model.removeprefix("ft:").partition(":")[0]
+    while name not in WINDOWS and (found := _SNAPSHOT.search(name)):
+        name = name[: found.start()]
+    return WINDOWS.get(name)
 
 
 def _withheld(choice: Choice, text: Text) -> Iterator[Filter]:

@@ -14,8 +14,9 @@ from pydantic import Field
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
 from convo.clients.gemini import NAMES, Citations, Described, Listing, cited, resource
-from convo.clients.wire import SSE, STOP, Outgoing, Page, Piece, Shape, accepted, failure, in_query, read
-from convo.errors import ServiceError, StreamCut
+from convo.clients.language import Language, accepted
+from convo.clients.wire import SSE, STOP, Outgoing, Page, Piece, Shape, in_query, read
+from convo.errors import StreamCut
 from convo.values import BlockedReason, Candidate, Filter, Model
 
 QUERY = "?%24alt=json%3Benum-encoding%3Dint"
@@ -46,19 +47,24 @@ class Answer(Shape):
     filters: tuple[Withheld, ...] = ()
 
 
+class Tokens(Shape):
+    """How many tokens a prompt has."""
+
+    count: int = Field(alias="tokenCount")
+
+
 @dataclass(frozen=True)
-class Palm:
+class Palm(Language):
     """The codec of generateMessage."""
 
     provider: str = "palm"
-    strict: bool = True
-    """Whether a parameter that the service has not is an error."""
 
     framing = SSE
     can_stream = False
-    has_candidates = True
-    user_first = False
-    lists_limits = True
+
+    def gives_candidates(self, model: str) -> bool:  # noqa: ARG002 - whatever the model
+        """Return True."""
+        return True
 
     def headers(self, key: str | None) -> dict[str, str]:
         """Return the key."""
@@ -66,13 +72,8 @@ class Palm:
 
     def encode(self, request: ChatRequest, *, streamed: bool) -> Outgoing:  # noqa: ARG002 - it does not stream
         """Return the request for an answer."""
-        given = accepted(request, self.provider, ("max_output_tokens",), strict=self.strict)
-        prompt: dict[str, Any] = {
-            **({"context": request.context} if request.context else {}),
-            **({"examples": _examples(request)} if request.examples else {}),
-            "messages": [{"author": each.author, "content": each.content} for each in request.messages],
-        }
-        body = {"prompt": prompt, **{NAMES[name]: value for name, value in given.items()}}
+        given = accepted(request, self.provider, ("max_output_tokens", "stop_sequences"), strict=self.strict)
+        body = {"prompt": _prompt(request), **{NAMES[name]: value for name, value in given.items()}}
         return Outgoing(f"/v1beta/{resource(request.model)}:generateMessage{QUERY}", body)
 
     def decode(self, answer: Any) -> ChatReply:  # noqa: ANN401 - JSON from outside
@@ -87,6 +88,14 @@ class Palm:
     def decode_event(self, piece: Piece) -> Iterator[Delta]:  # noqa: ARG002 - the signature of all codecs
         """Raise StreamCut: there are no events."""
         raise StreamCut(self.provider)
+
+    def count(self, request: ChatRequest) -> Outgoing:
+        """Return the request for how many tokens a prompt has."""
+        return Outgoing(f"/v1beta/{resource(request.model)}:countMessageTokens{QUERY}", {"prompt": _prompt(request)})
+
+    def counted(self, answer: Any) -> int:  # noqa: ANN401 - JSON from outside
+        """Return how many tokens were counted."""
+        return read(Tokens, answer, self.provider).count
 
     def describe(self, name: str) -> Outgoing:
         """Return the request for what a model is."""
@@ -106,13 +115,17 @@ class Palm:
             self.provider, "generateMessage", user_first=self.user_first
         )
 
-    def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
-        """Return the error that an answer tells of."""
-        return failure(self.provider, status, answer)
-
 
 def _reason(told: int | str) -> str:
     return told if isinstance(told, str) else REASONS.get(told, BlockedReason.OTHER)
+
+
+def _prompt(request: ChatRequest) -> dict[str, Any]:
+    return {
+        **({"context": request.context} if request.context else {}),
+        **({"examples": _examples(request)} if request.examples else {}),
+        "messages": [{"author": each.author, "content": each.content} for each in request.messages],
+    }
 
 
 def _examples(request: ChatRequest) -> list[dict[str, Any]]:

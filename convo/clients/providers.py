@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,10 @@ class Provider:
     """Of a service that speaks as OpenAI's: how it calls the most tokens of an answer."""
     lacks: tuple[str, ...] = ()
     """Parameters that it has not, of a service that speaks as OpenAI's."""
+    key_header: str | None = None
+    """Where the key of such a service is sent, if not as a bearer's token."""
+    fold_examples: bool = False
+    """Whether examples are sent as a part of the context, not as turns."""
     num_ctx: int | None = None
     """Of a service that speaks as Ollama: the window in tokens that its models are run with; None leaves it to it."""
 
@@ -84,7 +89,9 @@ def url_of(provider: Provider, environment: Mapping[str, str]) -> str | None:
     """Return where a service is: as the environment says, else as is known; None when nobody says so."""
     variable = first_set(provider.url_variables, environment)
     base_url = environment[variable] if variable else provider.base_url
-    return None if base_url is None else _whole_url(base_url)
+    if base_url is None or provider.protocol != OLLAMA:
+        return base_url
+    return _ollama_url(base_url)
 
 
 def first_set(variables: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
@@ -92,10 +99,22 @@ def first_set(variables: tuple[str, ...], environment: Mapping[str, str]) -> str
     return next((name for name in variables if environment.get(name)), None)
 
 
-def _whole_url(base_url: str) -> str:
-    """Return an address with its scheme, which OLLAMA_HOST may lack; a server listens at 0.0.0.0, but is not there."""
-    url = base_url if "://" in base_url else f"http://{base_url}"
-    return url.replace("://0.0.0.0", "://127.0.0.1")
+def _ollama_url(host: str) -> str:
+    """Return the address that OLLAMA_HOST means, as Ollama's own client reads it (ollama-python, `_parse_host`).
+
+    It may lack the scheme, and then the port too, which is 11434, or the name, which is this machine's. A server
+    listens at 0.0.0.0 or [::], but is not there.
+    """
+    host = host.strip().strip("\"'").strip()
+    scheme, found, rest = host.partition("://")
+    if not found:
+        scheme, rest = "http", host
+    address, slash, path = rest.partition("/")
+    address = f"[{address}]" if address.count(":") > 1 and not address.startswith("[") else address
+    name, _, port = address.rpartition(":") if re.search(r":\d*$", address) else (address, "", "")
+    name = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(name, name)  # noqa: S104 - nothing listens
+    port = port or ("" if found else "11434")
+    return f"{scheme}://{name}" + (f":{port}" if port else "") + slash + path
 
 
 def codec_of(provider: Provider) -> Any:  # noqa: ANN401 - one of the codecs
@@ -107,7 +126,7 @@ def codec_of(provider: Provider) -> Any:  # noqa: ANN401 - one of the codecs
     if provider.protocol == OPENAI:
         from convo.clients.openai import OpenAI
 
-        return OpenAI(provider.name, provider.strict, provider.output_limit, provider.lacks)
+        return OpenAI(provider.name, provider.strict, provider.output_limit, provider.lacks, provider.key_header)
     if provider.protocol == ANTHROPIC:
         from convo.clients.anthropic import Anthropic
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
-from convo.clients.wire import Codec, Outgoing, parsed
+from convo.clients.language import Codec
+from convo.clients.wire import Outgoing, parsed
 from convo.errors import BadModelResponse, InvalidInput
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -94,17 +95,27 @@ class Server:
         """
         if status < BAD_REQUEST:
             raise BadModelResponse(f"{self.codec.provider} answered with a redirect, not followed: HTTP {status}")
-        if self._key:  # which a service may repeat, and its own word for the error is shown
-            body = body.replace(self._key.reveal().encode(), "…".encode())
         try:
             told = parsed(body, self.codec.provider)
         except BadModelResponse:
             told = None
-        error = self.codec.error(status, told)
-        if self._key and error.detail:
-            error.detail = error.detail.replace(self._key.reveal(), "…")
-        error.retry_after_s = seconds(headers.get("retry-after"))
+        error = self.codec.error(status, self.without_key(told))
+        error.retry_after_s = waiting_s(headers)
+        if headers.get("x-should-retry") == "false":  # of OpenAI and Anthropic, as their own clients read it
+            error.retryable = False
         raise error
+
+    def without_key(self, told: Any) -> Any:  # noqa: ANN401 - JSON from outside
+        """Return what a service says without the key, which it may repeat, though what it says may be shown."""
+        if self._key is None:
+            return told
+        if isinstance(told, str):
+            return told.replace(self._key.reveal(), "…")
+        if isinstance(told, list):
+            return [self.without_key(each) for each in told]
+        if isinstance(told, dict):
+            return {name: self.without_key(each) for name, each in told.items()}
+        return told
 
 
 def split_url(base_url: str, provider: str) -> SplitResult:
@@ -130,6 +141,12 @@ def shown_url(base_url: str) -> str:
     except ValueError:
         return "no URL"
     return found._replace(netloc=found.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def waiting_s(headers: Mapping[str, str]) -> float | None:
+    """Return how long a service asks to wait; OpenAI and Anthropic also tell it in milliseconds."""
+    milliseconds = seconds(headers.get("retry-after-ms"))
+    return seconds(headers.get("retry-after")) if milliseconds is None else milliseconds / 1000
 
 
 def seconds(retry_after: str | None) -> float | None:

@@ -8,26 +8,15 @@ from __future__ import annotations
 import codecs
 import json
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
-from convo.errors import (
-    AuthenticationFailed,
-    BadModelResponse,
-    BadRequest,
-    ContextLengthExceeded,
-    InvalidParameter,
-    ModelError,
-    RateLimited,
-    ServerFailed,
-    ServiceError,
-)
+from convo.errors import BadModelResponse, ModelError, ModelNotFound
 from convo.values import MODEL, Model, Usage
 
 SSE, NDJSON = "sse", "ndjson"
@@ -35,9 +24,6 @@ SSE, NDJSON = "sse", "ndjson"
 
 MAX_LINE = 16 * 2**20
 """The longest line of a stream, in characters."""
-
-MAX_CODE, MAX_DETAIL = 100, 1000
-"""How much of a service's own words for an error is kept, in characters."""
 
 _LINE_END = re.compile("\r\n|\r|\n")
 
@@ -71,75 +57,6 @@ class Page:
     """In its order; `input_token_limit` is 0 where it does not tell one."""
     next_mark: str | None = None
     """What the request for the next page is made with; None after the last one."""
-
-
-class Codec(Protocol):
-    """The language of one service."""
-
-    provider: str
-    """As names of models begin."""
-    framing: str
-    """SSE or NDJSON."""
-    can_stream: bool
-    has_candidates: bool
-    """Whether one request can ask for several candidates."""
-    user_first: bool
-    """Whether the first message of the window has to be the user's."""
-    lists_limits: bool
-    """Whether the list of models tells all that there is to know of their limits."""
-
-    def headers(self, key: str | None) -> dict[str, str]:
-        """Return what goes with each request, the key included."""
-        ...
-
-    def encode(self, request: ChatRequest, *, streamed: bool) -> Outgoing:
-        """Return the request for an answer.
-
-        Raises:
-            InvalidParameter: the service has not such a parameter.
-        """
-        ...
-
-    def decode(self, answer: Any) -> ChatReply:  # noqa: ANN401 - JSON from outside
-        """Return a whole answer.
-
-        Raises:
-            BadModelResponse: it is none.
-        """
-        ...
-
-    def decode_event(self, piece: Piece) -> Iterator[Delta]:
-        """Yield what a piece of a streamed answer brings.
-
-        Raises:
-            BadModelResponse: it is none.
-            ServiceError: it tells of an error.
-        """
-        ...
-
-    def error(self, status: int, answer: Any) -> ServiceError:  # noqa: ANN401 - JSON from outside
-        """Return the error that an answer tells of."""
-        ...
-
-    def describe(self, name: str) -> Outgoing:
-        """Return the request for what a model is."""
-        ...
-
-    def described(self, name: str, answer: Any) -> Model | None:  # noqa: ANN401 - JSON from outside
-        """Return a model with its limits; None when the answer does not tell them."""
-        ...
-
-    def catalog(self, mark: str | None) -> Outgoing:
-        """Return the request for a page of the service's models: the first one, or the one that a mark leads to."""
-        ...
-
-    def listed(self, answer: Any) -> Page:  # noqa: ANN401 - JSON from outside
-        """Return what a page lists.
-
-        Raises:
-            BadModelResponse: it is none.
-        """
-        ...
 
 
 MESSAGE_OVERHEAD = 4
@@ -212,6 +129,15 @@ def turns_of(request: ChatRequest, roles: Sequence[str]) -> Iterator[tuple[str, 
         yield roles[1 if message.side == MODEL else 0], str(message.content)
 
 
+def folded(request: ChatRequest) -> ChatRequest:
+    """Return a request whose examples are a part of the context, one below the other, and no turns."""
+    if not request.examples:
+        return request
+    shown = [f"Input: {each.input}\nOutput: {each.output}" for each in request.examples]
+    context = "\n\n".join([*([request.context] if request.context else []), "Answer as in these examples.", *shown])
+    return replace(request, context=context, examples=())
+
+
 def bare_name(name: str) -> str:
     """Return a model's name without its provider: what the service calls it."""
     return name.partition("/")[2] or name
@@ -278,72 +204,25 @@ def known(reason: str | None, words: Mapping[str, str]) -> str | None:
     return None if reason is None else words.get(reason, reason.lower())
 
 
-def accepted(request: ChatRequest, provider: str, lacks: Sequence[str], *, strict: bool) -> dict[str, Any]:
-    """Return the request's parameters that are set, without those that the service lacks.
-
-    Raises:
-        InvalidParameter: one of them is asked for; when not `strict`, that is a warning.
-    """
-    given = request.parameters.as_dict()
-    for name in lacks:
-        if given.pop(name, None) is not None:
-            told = f"{provider} has no {name}"
-            if strict:
-                raise InvalidParameter(
-                    f"{told}: leave it out, or have it dropped: strict=False, or strict = false in the configuration"
-                )
-            warnings.warn(f"{told}: it is left out", stacklevel=2)
-    return given
+Tried = ChatReply | ModelError | ModelNotFound
+"""What came of one of several requests."""
 
 
-def failure(where: str, status: int, answer: Any, *, too_long: Sequence[str] = ()) -> ServiceError:  # noqa: ANN401 - JSON from outside
-    """Return the error that a service's answer tells of; `too_long` are its words for a prompt that is.
-
-    All services put it under "error": as a text, or with a message and one or more names for it.
-    """
-    told = answer.get("error", answer) if isinstance(answer, Mapping) else answer
-    said = told if isinstance(told, Mapping) else {"message": told}
-    names = [said[name] for name in ("code", "status", "type") if isinstance(said.get(name), str) and said[name]]
-    detail = said["message"][:MAX_DETAIL] if isinstance(said.get("message"), str) else None
-    kind = _kind(status, names)
-    if status < 500 and any(word in text.lower() for word in too_long for text in (*names, detail or "")):
-        kind = ContextLengthExceeded
-    return kind(where, status, code=names[0][:MAX_CODE] if names else None, detail=detail)
-
-
-def _kind(status: int, names: Sequence[str]) -> type[ServiceError]:
-    if status in _KINDS:
-        return _KINDS[status]
-    if 400 <= status < 500:
-        return BadRequest
-    return RateLimited if "rate_limit_error" in names else ServerFailed
-
-
-_KINDS: dict[int, type[ServiceError]] = {
-    401: AuthenticationFailed,
-    403: AuthenticationFailed,
-    408: ServerFailed,
-    413: ContextLengthExceeded,
-    429: RateLimited,
-}
-
-
-def together(tried: list[ChatReply | ModelError]) -> ChatReply:
+def together(tried: list[Tried]) -> ChatReply:
     """Return several answers as the candidates of one, with what all of them cost.
 
     Raises:
-        ModelError: the first one, when there is no answer.
+        ModelError, ModelNotFound: the first one, when there is no answer.
     """
     replies = [each for each in tried if isinstance(each, ChatReply)]
     if not replies:
-        raise next(each for each in tried if isinstance(each, ModelError))
+        raise next(each for each in tried if not isinstance(each, ChatReply))
     candidates = [candidate for each in replies for candidate in each.candidates]
+    counted = [each.usage for each in replies if each.usage]
     return ChatReply(
         tuple(replace(each, index=index) for index, each in enumerate(candidates)),
-        Usage(
-            _sum([each.usage.input_tokens for each in replies if each.usage]),
-            _sum([each.usage.output_tokens for each in replies if each.usage]),
-        ),
+        # The prompt is one, though it was paid for each time: its length is what the next one is sized by.
+        Usage(counted[0].input_tokens, _sum([each.output_tokens for each in counted])) if counted else None,
         tuple(each for reply in replies for each in reply.filters),
         replies[0].served_by,
     )

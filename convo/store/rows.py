@@ -146,7 +146,10 @@ def turn(row: AnyRow, messages: Iterable[Message]) -> Turn:
 
 def _parameters(stored: Mapping[str, Any], id: str) -> Parameters:
     try:
-        return Parameters(**stored)
+        made: Mapping[str, Any] = {
+            name: tuple(each) if isinstance(each, list) else each for name, each in stored.items()
+        }
+        return Parameters(**made)
     except TypeError:
         names = ", ".join(map(str, stored))
         raise StoredDataError(f"conversation {id} has parameters that this release cannot read: {names}") from None
