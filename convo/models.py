@@ -15,6 +15,7 @@ from convo.clients.offline import ELIZA, MODELS, OfflineClient
 from convo.clients.providers import PALM, Provider, codec_of, first_set, server_of, url_of
 from convo.config import GOOGLES, configuration
 from convo.errors import (
+    AuthenticationFailed,
     BadModelResponse,
     CallTimedOut,
     InvalidParameter,
@@ -82,8 +83,8 @@ def resolve(
     """Return who answers for `name`; a given `client` answers for every name that it knows.
 
     A limit of the configuration goes before the one that a service tells, which is not asked then; not before a given
-    client's. The argument `limit` stands in for the model's own when nobody tells that. The client is asked whether it
-    takes the `parameters`, if it can tell.
+    client's. The argument `limit` stands in for the model's own when nobody tells that, or not now. The client is asked
+    whether it takes the `parameters`, if it can tell.
 
     Raises:
         ModelNotFound: nobody here serves a model of that name.
@@ -158,12 +159,12 @@ def _told(name: str, client: AnyClient, limit: int | None) -> Model:
     """Return a model as its client tells it."""
     try:
         model = client.get_model(name)
-    except LimitUnknown:
+    except (ModelNotFound, AuthenticationFailed):
+        raise
+    except (LimitUnknown, ModelError):
         if limit is None:
             raise
         model = getattr(client, "with_limit", Model)(name, limit)
-    except (ModelError, ModelNotFound):
-        raise
     except Exception as error:
         raise ModelError(f"the client failed with {type(error).__name__} when asked for {name}") from error
     if not isinstance(model, Model):

@@ -82,7 +82,7 @@ def beside_output(window: int, output: int | None = None) -> int:
 class Shape(BaseModel):
     """A part of a service's answer: what is read of it; whatever else there is, is ignored."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
 
 AnyShape = TypeVar("AnyShape", bound=Shape)
