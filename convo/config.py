@@ -78,12 +78,15 @@ def configuration() -> Configuration:
     """
     global _seen  # noqa: PLW0603 - replaced whole, so that threads see one or the other
     file = path()
+    is_named = bool(os.environ.get(VARIABLE))
+    if not is_named and not os.access(file, os.F_OK):  # none there, or in a folder that is another user's
+        return _WITHOUT_FILE
     try:
         about = file.stat()
         if (file, about.st_mtime_ns, about.st_size) != _seen[:3]:
             _seen = _read(file)
     except FileNotFoundError:
-        if os.environ.get(VARIABLE):
+        if is_named:
             raise InvalidInput(f"there is no configuration file {file}: {VARIABLE} names it") from None
         return _WITHOUT_FILE
     except OSError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import traceback
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ PROVIDERS = {
     "ollama": ("OLLAMA_API_KEY", "OLLAMA_HOST"),
     "palm": ("PALM_API_KEY", "PALM_BASE_URL"),
 }
+MODELS = {name: "models/chat-bison-001" if name == "palm" else f"{name}/test" for name in PROVIDERS}
 AT_ONCE = {"x-should-retry": "false"}
 SAYS_IT = {
     "error": {"message": f"no such key: {KEY}", "type": KEY, "code": KEY, "status": KEY},
@@ -97,13 +97,33 @@ def calls(store: convo.Store, model: str) -> list[Callable[[], object]]:
         lambda: convo.chat(model=convo.Model(model, 4096), messages="hi"),
         lambda: anyio.run(lambda: convo.chat_async(model=convo.Model(model, 4096), messages="hi")),
         lambda: convo.get_model(model),
-        lambda: convo.list_models(model.partition("/")[0].replace("models", "palm")),
+        lambda: convo.list_models(next(name for name, each in MODELS.items() if each == model)),
         lambda: convo.count_message_tokens(model=model, messages="hi"),
     ]
 
 
+@pytest.mark.filterwarnings("ignore:ollama/test counted")
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_planted_key_is_seen_nowhere(
+    provider: str, failure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.DEBUG)
+    seen = Seen()
+    with failing(FAILURES[failure]) as server, convo.Store(f"sqlite:///{tmp_path / 'chats.db'}") as store:
+        monkeypatch.setenv(PROVIDERS[provider][1], server.url)
+        for call in calls(store, MODELS[provider]):
+            with seen.watching():
+                call()
+        seen.texts += [repr(store), *map(repr, store.list()), repr(list(_CLIENTS)), repr(list(_CLIENTS.values()))]
+        seen.texts += [repr(each.turns()) + repr(each.events()) for each in store.list()]
+        assert KEY in str([each.headers for each in server.received]), "the key was not even sent"
+    assert seen.errors, "nothing failed"
+    assert [] == [each for each in [*seen.texts, caplog.text] if KEY in each]
+    assert 0 == bytes_of(tmp_path).count(KEY.encode())
+
+
+@pytest.mark.parametrize("failure", ["a wrong key", "an error in a stream"])
+def test_the_command_line_shows_no_key(
     provider: str,
     failure: str,
     tmp_path: Path,
@@ -113,26 +133,23 @@ def test_a_planted_key_is_seen_nowhere(
 ):
     caplog.set_level(logging.DEBUG)
     monkeypatch.setenv("CONVO_DATABASE_URL", f"sqlite:///{tmp_path / 'chats.db'}")
-    model, seen = "models/chat-bison-001" if provider == "palm" else f"{provider}/test", Seen()
-    with failing(FAILURES[failure]) as server, convo.Store() as store, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with failing(FAILURES[failure]) as server:
         monkeypatch.setenv(PROVIDERS[provider][1], server.url)
-        for call in calls(store, model):
-            with seen.watching():
-                call()
-        seen.texts += [repr(store), *map(repr, store.list()), repr(list(_CLIENTS)), repr(list(_CLIENTS.values()))]
-        seen.texts += [repr(each.turns()) + repr(each.events()) for each in store.list()]
+        run(monkeypatch, "chat", "--name", "a", "-m", MODELS[provider], "--input-token-limit", "4096", "hi")
         run(monkeypatch, "list", "--json")
-        run(monkeypatch, "show", store.list()[0].id, "--json")
-        run(monkeypatch, "chat", "-m", model, "--input-token-limit", "4096", "hi")
+        run(monkeypatch, "show", "a", "--json")
         run(monkeypatch, "models", "--json")
         run(monkeypatch, "models", "--check", "-p", provider)
         assert KEY in str([each.headers for each in server.received]), "the key was not even sent"
     told = capsys.readouterr()
-    stored = b"".join(each.read_bytes() for each in tmp_path.rglob("*") if each.is_file())
-    assert seen.errors, "nothing failed"
-    assert [] == [each for each in [*seen.texts, caplog.text, told.out, told.err] if KEY in each]
-    assert 0 == stored.count(KEY.encode())
+    assert "failed" in told.out, "nothing failed"
+    assert [] == [each for each in [told.out, told.err, caplog.text] if KEY in each]
+    assert 0 == bytes_of(tmp_path).count(KEY.encode())
+
+
+def bytes_of(folder: Path) -> bytes:
+    """Return all that stands in the files of a folder."""
+    return b"".join(each.read_bytes() for each in folder.rglob("*") if each.is_file())
 
 
 @contextlib.contextmanager

@@ -22,7 +22,8 @@ def sweep(url: str, operation: str, every: int = 1) -> tuple[int, list[str]]:
     """Interrupt an operation at each of its boundaries; return how many there are, and the first that went wrong."""
     needs = OPERATIONS[operation].needs
     with convo.Store(url) as store, convo.Store(url) as other:
-        prepare(url, needs, ["whole"])
+        prepare(url, needs, ["first", "whole"])
+        run(store, operation, "first", 0)  # which alone reads what is known of the model
         boundaries = run(store, operation, "whole", 0)
         names = {number: f"interrupted {number}" for number in range(1, len(boundaries) + 1, every)}
         said = prepare(url, needs, list(names.values()))

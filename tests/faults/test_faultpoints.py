@@ -27,6 +27,7 @@ def passed(store: convo.Store, talk: convo.Conversation) -> list[str]:
 def test_each_point_of_a_turn_has_its_name(store: convo.Store):
     store.client = HistoryClient()
     talk = store.create()
+    talk.send("the first turn also reads what is known of the model")
     points = FaultPoints(store.engine)
     store.client = points.client(store.client)
     with points:
