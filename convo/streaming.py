@@ -19,6 +19,7 @@ from convo.clients.base import (
     ChatRequest,
     Delta,
     StreamingClient,
+    as_pieces,
 )
 from convo.errors import BadModelResponse, CallTimedOut, ReplyBlocked, StreamCut
 from convo.text import MAX_TEXT_BYTES, repair_text
@@ -200,9 +201,7 @@ def _pieces(reply: ChatReply) -> Iterator[Delta]:
     """
     if not reply.candidates:
         raise ReplyBlocked([each.reason for each in reply.filters])
-    for index, each in enumerate(reply.candidates):
-        yield Delta(each.content or "", index, each.finish_reason or "")
-    yield Delta(usage=reply.usage, filters=reply.filters, served_by=reply.served_by)
+    yield from as_pieces(reply)
 
 
 async def _next(pieces: AsyncIterator[Delta], request: ChatRequest, deadline_s: float) -> Delta:

@@ -56,6 +56,13 @@ class Delta:
     served_by: str | None = None
 
 
+def as_pieces(reply: ChatReply) -> Iterator[Delta]:
+    """Yield a whole answer as a stream would have brought it: the candidates as they stand, whatever their index."""
+    for index, each in enumerate(reply.candidates):
+        yield Delta(each.content or "", index, each.finish_reason or "")
+    yield Delta(usage=reply.usage, filters=reply.filters, served_by=reply.served_by)
+
+
 @runtime_checkable
 class ChatClient(Protocol):
     """A service of models."""

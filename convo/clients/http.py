@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from convo.clients.base import ChatReply, ChatRequest, Delta
+from convo.clients.base import ChatReply, ChatRequest, Delta, as_pieces
 from convo.clients.deadline import Clock
 from convo.clients.pages import all_of
 from convo.clients.server import Server
 from convo.clients.transport import AsyncTransport, Transport
-from convo.clients.wire import Frames, Outgoing, Page, Piece, Tried, as_pieces, folded, limited, parsed, together
+from convo.clients.wire import Frames, Outgoing, Page, Piece, Tried, folded, limited, parsed, together
 from convo.errors import (
     BadRequest,
     LimitUnknown,

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from convo.clients.base import ChatReply, ChatRequest, Delta
+from convo.clients.base import ChatReply, ChatRequest
 from convo.errors import BadModelResponse, ModelError, ModelNotFound
 from convo.values import MODEL, Model, Usage
 
@@ -231,10 +231,3 @@ def together(tried: list[Tried]) -> ChatReply:
 def _sum(counts: list[int | None]) -> int | None:
     known = [each for each in counts if each is not None]
     return sum(known) if known else None
-
-
-def as_pieces(reply: ChatReply) -> Iterator[Delta]:
-    """Yield a whole answer as a stream would have brought it."""
-    for each in reply.candidates:
-        yield Delta(each.content or "", each.index, each.finish_reason or "")
-    yield Delta(usage=reply.usage, filters=reply.filters, served_by=reply.served_by)
