@@ -51,10 +51,19 @@ class ModelChanged(Exception):
 
 
 def asked(
-    repository: ConversationRepository, record: ConversationRecord, last: LatestTurn | None, message: Message, ask: Ask
+    repository: ConversationRepository,
+    record: ConversationRecord,
+    last: LatestTurn | None,
+    message: Message,
+    ask: Ask,
+    *,
+    before: LatestTurn | None = None,
 ) -> Begun:
-    """Trim the prompt that `message` ends, and make the attempt at answering it; `last` is the turn before."""
-    sent = fitted(repository, record, last, message, ask)
+    """Trim the prompt that `message` ends, and make the attempt at answering it.
+
+    `last` is the conversation's last turn; where that is the open one itself, `before` is the one before it.
+    """
+    sent = fitted(repository, record, last, message, ask, before=before)
     parameters = merged(record.parameters, ask.overrides)
     attempt = Attempt(
         turn=message.turn or 0,
@@ -86,9 +95,15 @@ def shortened(repository: ConversationRepository, begun: Begun, factor: float) -
 
 
 def fitted(
-    repository: ConversationRepository, record: ConversationRecord, last: LatestTurn | None, message: Message, ask: Ask
+    repository: ConversationRepository,
+    record: ConversationRecord,
+    last: LatestTurn | None,
+    message: Message,
+    ask: Ask,
+    *,
+    before: LatestTurn | None = None,
 ) -> Fit:
-    """Read as much of the history as can fit, and trim it.
+    """Read as much of the history as can fit, and trim it; the turns are those of asked().
 
     Raises:
         PromptTooLong: the context and the newest message alone exceed the limit.
@@ -99,7 +114,7 @@ def fitted(
     limit = record.input_token_limit or input_limit(
         ask.model, merged(record.parameters, ask.overrides).max_output_tokens
     )
-    budget = Budget(limit, ask.model.message_overhead, ask.model.user_first, ask.factor, _measured(last, ask))
+    budget = Budget(limit, ask.model.message_overhead, ask.model.user_first, ask.factor, _measured(before or last, ask))
     examples = repository.examples(record)
     taken = budget.of_context(record.context, record.context_tokens) + budget.of_message(message)
     taken += sum(budget.of_example(each) for each in examples)
@@ -137,8 +152,11 @@ def merged(parameters: Parameters, overrides: Parameters) -> Parameters:
 
 
 def _measured(last: LatestTurn | None, ask: Ask) -> Measured | None:
-    """Return what the model's service counted of the prompt of the turn before; None when it was another's."""
-    if last is None or last.input_tokens is None or last.model != ask.model_name:
+    """Return what the model's service counted of the prompt of the turn before; None when it was another's.
+
+    Of a model that another one stands in for, nobody knows who that was.
+    """
+    if last is None or last.input_tokens is None or not last.model == ask.model_name == ask.model.name:
         return None
     if last.window_start is None or last.first_example:  # not all of the examples were in it
         return None

@@ -61,13 +61,13 @@ class _Seen(NamedTuple):
     """A file as it was read, and what it said."""
 
     file: Path
-    modified_ns: int
-    size_bytes: int
+    mark: tuple[int, ...]
+    """What tells it from one that took its place."""
     configuration: Configuration
 
 
 _WITHOUT_FILE = Configuration()
-_seen = _Seen(Path(), 0, 0, _WITHOUT_FILE)
+_seen = _Seen(Path(), (), _WITHOUT_FILE)
 
 
 def configuration() -> Configuration:
@@ -82,8 +82,7 @@ def configuration() -> Configuration:
     if not is_named and not os.access(file, os.F_OK):  # none there, or in a folder that is another user's
         return _WITHOUT_FILE
     try:
-        about = file.stat()
-        if (file, about.st_mtime_ns, about.st_size) != _seen[:3]:
+        if (file, _mark(file.stat())) != _seen[:2]:
             _seen = _read(file)
     except FileNotFoundError:
         if is_named:
@@ -97,7 +96,13 @@ def configuration() -> Configuration:
 def path() -> Path:
     """Return where the file is, if there is one: where CONVO_CONFIG says, else in the user's own folder."""
     given = os.environ.get(VARIABLE)
-    return Path(given).absolute() if given else platformdirs.user_config_path("convo") / "config.toml"
+    if given:
+        return Path(given) if given == os.devnull else Path(given).expanduser().absolute()
+    return platformdirs.user_config_path("convo") / "config.toml"
+
+
+def _mark(about: os.stat_result) -> tuple[int, ...]:
+    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
 def _read(file: Path) -> _Seen:
@@ -115,7 +120,7 @@ def _read(file: Path) -> _Seen:
         about, content = os.fstat(opened.fileno()), opened.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise InvalidInput(f"{file} has more than {MAX_BYTES:,} bytes: a configuration is small")
-    return _Seen(file, about.st_mtime_ns, about.st_size, _made(parse(content, str(file)), str(file)))
+    return _Seen(file, _mark(about), _made(parse(content, str(file)), str(file)))
 
 
 def _made(told: File, where: str) -> Configuration:

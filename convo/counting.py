@@ -45,10 +45,13 @@ def count_message_tokens(
     name = prepare.label(model_name(model), "model")
     told, shown, said = options.prompt(prompt, context=context, examples=examples, messages=messages)
     given, made = options.examples(shown), options.sided(said)
-    service = resolve(name, client)
+    deadline_s = DEADLINE_S if how.timeout is None else how.timeout
+    until = time.monotonic() + deadline_s
+    service = resolve(name, client, deadline_s=deadline_s)
     counted = None
     if made and isinstance(service.client, CountingClient):
-        counted = _counted(service.client, ChatRequest(service.model.name, told, tuple(given), tuple(made)), how)
+        request = ChatRequest(service.model.name, told, tuple(given), tuple(made))
+        counted = _counted(service.client, request, how, until)
     if counted is None:
         budget = budget_of(service.model)
         tokens = budget.of_context(told, estimate(told or "")) + sum(map(budget.of_example, given))
@@ -56,10 +59,9 @@ def count_message_tokens(
     return TokenCount(token_count=counted)
 
 
-def _counted(client: CountingClient, request: ChatRequest, how: RequestOptions) -> int | None:
+def _counted(client: CountingClient, request: ChatRequest, how: RequestOptions, until: float) -> int | None:
     """Return what a service counts; asked again after a failure, if that is wanted."""
-    deadline_s = DEADLINE_S if how.timeout is None else how.timeout
-    until = time.monotonic() + deadline_s
+    deadline_s = until - time.monotonic()
     failures = 0
     while (left_s := until - time.monotonic()) > 0:
         try:

@@ -297,7 +297,7 @@ def _discuss(asked: Chat, client: AnyClient | None, how: RequestOptions) -> Step
     failures = 0
     while (left_s := until - time.monotonic()) > 0:
         try:
-            service = yield Resolve(asked.model, client, left_s, asked.limit, asked.parameters)
+            service = yield Resolve(asked.model, client, left_s, asked.limit or None, asked.parameters)
             prompt, reply = yield from _answered(asked, service, until)
         except ModelError as error:
             failures += 1

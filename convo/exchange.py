@@ -68,8 +68,8 @@ Answered = tuple[ConversationRecord, Turn]
 Opening = tuple[Service[AnyClient], Begun | Answered]
 """What the first transaction of a turn leads to, and who answers."""
 
-Asking = Callable[[AnyClient, Begun], Steps[ChatReply]]
-"""How a model is asked: for a whole answer, or in pieces."""
+Asking = Callable[[AnyClient, Begun, float], Steps[ChatReply]]
+"""How a model is asked, and for how many seconds: for a whole answer, or in pieces."""
 
 
 class MannerOptions(TypedDict, total=False):
@@ -221,15 +221,15 @@ class Exchange(Generic[Talk]):
             return question
         return replace(question, expected_version=view.record.version)
 
-    def _call(self, client: AnyClient, begun: Begun) -> Steps[ChatReply]:
+    def _call(self, client: AnyClient, begun: Begun, deadline_s: float) -> Steps[ChatReply]:
         """Ask the model, holding nothing."""
-        reply: ChatReply = yield Call(client, begun.request, self._manner.deadline_s)
+        reply: ChatReply = yield Call(client, begun.request, deadline_s)
         return reply
 
-    def _listen(self, client: AnyClient, begun: Begun) -> Steps[ChatReply]:
+    def _listen(self, client: AnyClient, begun: Begun, deadline_s: float) -> Steps[ChatReply]:
         """Ask the model, and show its answer as it comes, staying the turn's holder for as long as it does."""
         self._draft = draft = Draft(begun.request)
-        pieces = yield Listen(client, begun.request, self._manner.deadline_s)
+        pieces = yield Listen(client, begun.request, deadline_s)
         renewed = time.monotonic()
         try:
             while (piece := (yield Next(pieces))) is not END:
@@ -254,12 +254,16 @@ class Exchange(Generic[Talk]):
 
     def _asked(self, client: AnyClient, begun: Begun, ask: Asking) -> Steps[tuple[Begun, ChatReply]]:
         """Ask the model; once more, with less, when its service finds the prompt too long. Return what was answered."""
+        until = time.monotonic() + self._manner.deadline_s
         try:
-            return begun, (yield from ask(client, begun))
+            return begun, (yield from ask(client, begun, self._manner.deadline_s))
         except ContextLengthExceeded as error:
             too_long = error
         shorter: Begun = yield Work(lambda: self._shortened(begun, too_long))
-        return shorter, (yield from ask(client, shorter))
+        left_s = until - time.monotonic()
+        if left_s <= 0:
+            raise too_long
+        return shorter, (yield from ask(client, shorter, left_s))
 
     def _shortened(self, begun: Begun, error: ContextLengthExceeded) -> Begun:
         """Return the turn with a shorter prompt, after one that its service found too long.
@@ -274,7 +278,7 @@ class Exchange(Generic[Talk]):
             shorter = None
         if shorter is None:
             raise error
-        self._view.database.calibration.raise_to(begun.attempt.model, factor)
+        self._view.database.calibration.raise_to(begun.ask.model.name, factor)
         return shorter
 
     def _renew(self, begun: Begun) -> None:
@@ -309,7 +313,7 @@ class Exchange(Generic[Talk]):
             raise turn.lease_lost(begun)
         if answer.usage is not None:
             calibration = self._view.database.calibration
-            calibration.learn(begun.attempt.model, answer.usage.input_tokens, begun.fit.estimate)
+            calibration.learn(begun.ask.model.name, answer.usage.input_tokens, begun.fit.estimate)
         self._view.last_reply = reply = reply_of_answer(begun, answer, stored, self._talk)
         return reply
 

@@ -8,14 +8,13 @@ import threading
 import warnings
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from convo.clients.base import AnyClient, CheckingClient
+from convo.clients.base import AnyClient, CheckingClient, PatientClient
 from convo.clients.offline import ELIZA, MODELS, OfflineClient
 from convo.clients.providers import PALM, Provider, codec_of, first_set, server_of, url_of
 from convo.config import GOOGLES, configuration
 from convo.errors import (
-    AuthenticationFailed,
     BadModelResponse,
     CallTimedOut,
     InvalidParameter,
@@ -43,12 +42,28 @@ EMBEDDED = "offline"
 
 _CLIENTS: dict[tuple[Server, bool], HttpClient] = {}
 _GUARD = threading.Lock()
-os.register_at_fork(after_in_child=_CLIENTS.clear)  # their connections are the parent's
 
 
 Client = TypeVar("Client", bound=AnyClient)
 
 NO_PARAMETERS = Parameters()
+
+LIMITS_S = 30.0
+"""How long a service may take to tell what a model is."""
+
+MAX_LIMIT = 2**31
+"""What both databases can hold."""
+
+
+def _start_anew() -> None:
+    """Leave the connections to the parent process; called in a child right after the fork."""
+    global _GUARD  # noqa: PLW0603 - it may have been held
+    _GUARD = threading.Lock()
+    _CLIENTS.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_start_anew)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +93,18 @@ def stand_in(name: str) -> str:
 
 
 def resolve(
-    name: str, client: Client | None = None, *, limit: int | None = None, parameters: Parameters = NO_PARAMETERS
+    name: str,
+    client: Client | None = None,
+    *,
+    deadline_s: float = LIMITS_S,
+    limit: int | None = None,
+    parameters: Parameters = NO_PARAMETERS,
 ) -> Service[Client | Served]:
     """Return who answers for `name`; a given `client` answers for every name that it knows.
 
     A limit of the configuration goes before the one that a service tells, which is not asked then; not before a given
-    client's. The argument `limit` stands in for the model's own when nobody tells that, or not now. The client is asked
-    whether it takes the `parameters`, if it can tell.
+    client's. The argument `limit` stands in for the model's own, and a service is not asked then either. The client is
+    asked whether it takes the `parameters`, if it can tell. A service is asked for at most `deadline_s` seconds.
 
     Raises:
         ModelNotFound: nobody here serves a model of that name.
@@ -95,9 +115,9 @@ def resolve(
     """
     name = full_name(name)
     if client is not None:
-        return _service(name, client, limit, parameters)
+        return _service(name, client, _Wanted(limit, parameters, deadline_s))
     name, found = _found(name)
-    return _service(name, found, limit, parameters, _configured(name, found))
+    return _service(name, found, _Wanted(limit, parameters, deadline_s), _configured(name, found))
 
 
 def _found(name: str) -> tuple[str, Served]:
@@ -143,28 +163,39 @@ def _configured(name: str, client: Served) -> Model | None:
     return None if limit is None else client.with_limit(name, limit)
 
 
-def _service(
-    name: str, client: Client, limit: int | None, parameters: Parameters, model: Model | None = None
-) -> Service[Client]:
+class _Wanted(NamedTuple):
+    """How a model is asked for: with which limit instead of its own, which parameters it has to have, and how long."""
+
+    limit: int | None
+    parameters: Parameters
+    deadline_s: float
+
+
+def _service(name: str, client: Client, wanted: _Wanted, model: Model | None = None) -> Service[Client]:
     """Return a model and its client, which takes the parameters; the client tells what the model is, if nobody did."""
     if isinstance(client, CheckingClient):
-        client.check_parameters(name, parameters)
+        client.check_parameters(name, wanted.parameters)
     if model is None:
-        model = _told(name, client, limit)
+        model = _told(name, client, wanted.limit, min(wanted.deadline_s, LIMITS_S))
         _check_limits(model)
     return Service(model, client)
 
 
-def _told(name: str, client: AnyClient, limit: int | None) -> Model:
-    """Return a model as its client tells it."""
+def _told(name: str, client: AnyClient, limit: int | None, deadline_s: float) -> Model:
+    """Return a model as its client tells it; one whose limit is given need not be asked for."""
     try:
-        model = client.get_model(name)
-    except (ModelNotFound, AuthenticationFailed):
-        raise
-    except (LimitUnknown, ModelError):
+        if not isinstance(client, PatientClient):
+            model = client.get_model(name)
+        elif limit is None:
+            model = client.get_model_within(name, deadline_s)
+        else:
+            model = client.with_limit(name, limit)
+    except LimitUnknown:
         if limit is None:
             raise
-        model = getattr(client, "with_limit", Model)(name, limit)
+        model = Model(name, limit)
+    except (ModelError, ModelNotFound):
+        raise
     except Exception as error:
         raise ModelError(f"the client failed with {type(error).__name__} when asked for {name}") from error
     if not isinstance(model, Model):
@@ -174,10 +205,13 @@ def _told(name: str, client: AnyClient, limit: int | None) -> Model:
 
 def _check_limits(model: Model) -> None:
     """Raise BadModelResponse unless a client's model has limits that can be counted with."""
-    for name, lowest in (("input_token_limit", 1), ("message_overhead", 0)):
+    for name, lowest in (("input_token_limit", 1), ("message_overhead", 0), ("context_window", 1)):
         value = getattr(model, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-            raise BadModelResponse(f"{name} of the client's model must be a whole number from {lowest}, not {value!r}")
+        if name == "context_window" and value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value < MAX_LIMIT:
+            shown = value if isinstance(value, int) and abs(value) < MAX_LIMIT else type(value).__name__
+            raise BadModelResponse(f"{name} of the client's model must be a whole number from {lowest}, not {shown!r}")
 
 
 def _depth() -> int:
@@ -205,12 +239,12 @@ async def resolve_async(
         ModelNotFound, LimitUnknown, InvalidInput, InvalidParameter, ModelError: as resolve().
         CallTimedOut: the client did not say within `deadline_s` seconds.
     """
-    name = full_name(name)
+    name, wanted = full_name(name), _Wanted(limit, parameters, deadline_s)
     if client is None:
         name, served = _found(name)
         model = _configured(name, served)
         if model is not None or served is _OFFLINE:  # nobody has to be asked
-            return _service(name, served, limit, parameters, model)
+            return _service(name, served, wanted, model)
     asked = served if client is None else client
     import anyio
 
@@ -218,7 +252,7 @@ async def resolve_async(
 
     with anyio.move_on_after(deadline_s):
         try:
-            return await run_apart(partial(_service, name, asked, limit, parameters), "limits")
+            return await run_apart(partial(_service, name, asked, wanted), "limits")
         except RuntimeError as error:  # there can be no more threads: _service() itself raises none
             raise ModelError(f"the client could not be asked for {name}: {error}") from error
     raise CallTimedOut(name, deadline_s)

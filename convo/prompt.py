@@ -138,7 +138,7 @@ def _price(kept: Sequence[int], messages: Sequence[Message], budget: Budget) -> 
         return by_estimate
     dearest = min(budget.factor * DEAREST, HIGHEST)
     cheapest = max(found * CHEAPEST, LOWEST)
-    before = found * estimated + dearest * newest + min(dearest * reply, _answered(was, reply, budget))
+    before = found * estimated + dearest * newest + min(dearest * reply, _answered(was, found * reply, budget))
 
     def by_measure(dropped: int) -> int:
         change = kept[dropped] - kept[first]
@@ -149,9 +149,9 @@ def _price(kept: Sequence[int], messages: Sequence[Message], budget: Budget) -> 
     return by_measure
 
 
-def _answered(was: Measured, estimated: int, budget: Budget) -> float:
-    """Return what an answer costs as a message, by what its service counted of it, which may be too little."""
-    return math.inf if was.answer is None else max(was.answer + budget.overhead, LOWEST * estimated)
+def _answered(was: Measured, least: float, budget: Budget) -> float:
+    """Return what an answer costs as a message, by what its service counted: perhaps of another one than was chosen."""
+    return math.inf if was.answer is None else max(was.answer + budget.overhead, least)
 
 
 def _stable(dropped: int, before: int, older: int, price: Price, limit: int) -> int:

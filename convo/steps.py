@@ -188,8 +188,8 @@ def perform(step: Step) -> Any:  # noqa: ANN401 - each step has an outcome of it
     match step:
         case Work(run):
             return run()
-        case Resolve(name, client, _, limit, parameters):
-            return resolve(name, client, limit=limit, parameters=parameters)
+        case Resolve(name, client, deadline_s, limit, parameters):
+            return resolve(name, client, deadline_s=deadline_s, limit=limit, parameters=parameters)
         case Call(client, request, deadline_s):
             return call(client, request, deadline_s=deadline_s)  # type: ignore[arg-type]  # a Store has no others
         case Listen(client, request, deadline_s):

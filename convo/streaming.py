@@ -22,6 +22,7 @@ from convo.clients.base import (
     as_pieces,
 )
 from convo.errors import BadModelResponse, CallTimedOut, ReplyBlocked, StreamCut
+from convo.sampling import MAX_CANDIDATES
 from convo.text import MAX_TEXT_BYTES, repair_text
 from convo.tokens import estimate
 from convo.values import Candidate, Filter, Usage
@@ -71,6 +72,8 @@ class Draft:
             self._usage = _merged(self._usage, piece.usage)
             self._filters += tuple(piece.filters)
             self._served_by = piece.served_by or self._served_by
+            if piece.candidate >= MAX_CANDIDATES:  # more than can be asked for: there could be no end of them
+                return ""
             if piece.text or piece.finish_reason is not None:
                 self._take(piece.candidate, piece.text)
                 self._ends.pop(piece.candidate, None)

@@ -21,6 +21,10 @@ prompt from their cache report the rest."""
 FORGETTING = 1 / 32
 """How far one report below the factor brings it down: it is the upper envelope of the last few dozen."""
 
+TELLING = 200
+"""How many estimated tokens a prompt has to have, at least, to tell a factor: a shorter one tells of what the service
+adds to every prompt."""
+
 MARGIN = 1.25
 """By how much a prompt is shortened, at least, that a service found too long."""
 

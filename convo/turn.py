@@ -243,7 +243,8 @@ def _repeat(
 
 def _again(repository: ConversationRepository, record: ConversationRecord, open_turn: LatestTurn, ask: Ask) -> Begun:
     message = repository.user_message(record, open_turn.number)
-    begun = asking.asked(repository, record, open_turn, message, ask)
+    before = repository.turn_before(record, open_turn.number)
+    begun = asking.asked(repository, record, open_turn, message, ask, before=before)
     return replace(begun, record=repository.begin_again(record, begun.attempt))
 
 

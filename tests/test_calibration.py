@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import random
 import re
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,14 @@ import pytest
 
 import convo
 from convo import ChatReply, ChatRequest, Usage
+from convo.asking import Ask, _measured
 from convo.clients.http import HttpClient
 from convo.clients.openai import OpenAI
 from convo.clients.server import Server
 from convo.errors import ContextLengthExceeded
+from convo.models import RETIRED
+from convo.prompt import Measured
+from convo.store.rows import LatestTurn
 from convo.testing import ScriptedClient
 from convo.testing.replay import Replay
 from convo.tokens import estimate, learned, raised, ratio
@@ -184,7 +189,7 @@ def test_a_prompt_is_what_was_counted_before_and_what_came_since(store: convo.St
     talk = store.create(messages=HISTORY)
     first = talk.send("a question of some words")
     fit = talk.preview("question")
-    assert first.usage.input_tokens + 3 + 2 * estimate("question") * 1.5 == fit.tokens
+    assert first.usage.input_tokens + 2 * 3 + 2 * estimate("question") * 1.5 == fit.tokens
 
 
 def test_a_model_that_counts_as_estimated_is_taken_at_its_word(store: convo.Store):
@@ -200,6 +205,47 @@ def test_what_was_counted_of_another_model_is_not_used(store: convo.Store):
     talk.send("a question of some words")
     fit = talk.preview("question", model="another/model")
     assert fit.estimate == fit.tokens
+
+
+def test_a_short_prompt_tells_no_factor(store: convo.Store):
+    """What a service adds to each prompt would be most of it: a greeting would make the next message too long."""
+    store.client = counting(4)
+    store.create().send("hi")
+    fit = store.create().preview("a question of some more words than that")
+    assert fit.estimate == fit.tokens
+
+
+def test_a_model_that_stands_in_is_not_taken_for_the_one_before():
+    before = LatestTurn(1, "done", 1, None, None, None, 0, None, None, 1, 0, RETIRED, 100, 5)
+    ask = Ask(convo.Model("offline/echo", 4096), RETIRED, RETIRED, convo.Parameters(), 1)
+    assert _measured(before, ask) is None
+    served = replace(ask, model=convo.Model(RETIRED, 4096))
+    assert Measured(100, first=1, last=1, answer=5) == _measured(before, served)
+
+
+def test_another_answer_than_the_one_that_was_counted_has_its_own_price(store: convo.Store):
+    """It may come of an attempt that was counted by nobody."""
+    long = "a much longer answer than the other " * 40
+    store.client = ScriptedClient(
+        Streamed(["short"], is_whole=True),
+        ChatReply((convo.Candidate(0, "yes"), convo.Candidate(1, long)), Usage(900, 1)),
+    )
+    talk = store.create(messages=HISTORY, candidate_count=2)
+    talk.send("a")
+    talk.send("b")
+    talk.choose(1)
+    assert talk.preview("c").tokens > 900 + estimate(long)
+
+
+def test_a_prompt_that_is_resumed_is_what_was_counted_before(store: convo.Store):
+    store.client = counting(2)
+    talk = store.create(messages=HISTORY)
+    talk.send("a question of some words")
+    wanted = talk.preview("question").tokens
+    store.client = ScriptedClient(convo.ServerFailed("x", 503), "an answer")
+    with pytest.raises(convo.ServerFailed):
+        talk.send("question")
+    assert wanted == talk.resume().prompt.tokens
 
 
 # ---- a service that finds a prompt too long
@@ -286,6 +332,28 @@ def test_a_message_that_leaves_no_room_when_the_factor_rises_is_not_sent_again(s
     with pytest.raises(ContextLengthExceeded):
         store.create(messages=HISTORY).send("long " * 300)
     assert 1 == len(store.client.requests)
+
+
+def test_both_calls_have_one_deadline(store: convo.Store):
+    class Slow(Narrow):
+        """A model that takes its time, and is told how much there is."""
+
+        def __init__(self) -> None:
+            super().__init__(350)
+            self.deadlines: list[float] = []
+
+        def chat(self, request: ChatRequest, *, deadline_s: float) -> ChatReply:
+            self.deadlines.append(deadline_s)
+            time.sleep(0.3)
+            return super().chat(request, deadline_s=deadline_s)
+
+        async def chat_async(self, request: ChatRequest, *, deadline_s: float) -> ChatReply:
+            return self.chat(request, deadline_s=deadline_s)
+
+    store.client = client = Slow()
+    store.create(messages=HISTORY).send("hi", deadline_s=20)
+    assert 20 == client.deadlines[0]
+    assert client.deadlines[1] <= 19.7
 
 
 def test_the_next_turn_can_be_taken_after_that(store: convo.Store):

@@ -149,3 +149,12 @@ def test_an_unknown_model_is_a_value_error_too():
 
 def test_every_listed_model_says_that_it_can_chat():
     assert all("generateMessage" in each.supported_generation_methods for each in convo.list_models())
+
+
+@pytest.mark.parametrize("limit", [10**10, 2**31, 10**400, True, 1.5, "9", 0, -1])
+def test_a_limit_that_cannot_be_counted_with_is_a_bad_answer(limit: Any):
+    client = ScriptedClient(model=Model("m", limit))
+    with pytest.raises(
+        convo.BadModelResponse, match="input_token_limit of the client's model must be a whole number from 1"
+    ):
+        convo.chat(model="m", client=client, messages="hi")

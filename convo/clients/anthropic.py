@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
-from convo.clients.language import Language, accepted
+from convo.clients.language import Language
 from convo.clients.wire import (
     FILTERED,
     LENGTH,
     MESSAGE_OVERHEAD,
-    SSE,
     STOP,
     TOOL,
+    Count,
+    IfObject,
     Outgoing,
     Page,
     Piece,
@@ -33,8 +34,8 @@ from convo.clients.wire import (
     read,
     turns_of,
 )
-from convo.errors import InvalidParameter
-from convo.values import Candidate, Filter, Model, Usage
+from convo.errors import BadModelResponse, InvalidParameter
+from convo.values import Candidate, Filter, Model, Parameters, Usage
 
 VERSION = "2023-06-01"
 """Of the API: the only one that there is; later changes are opted into one by one."""
@@ -65,10 +66,10 @@ class Block(Shape):
 class Counted(Shape):
     """What an answer cost so far. What is read from a cache, or written to it, counts as input."""
 
-    input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    output_tokens: int | None = None
+    input_tokens: Count = None
+    cache_creation_input_tokens: Count = None
+    cache_read_input_tokens: Count = None
+    output_tokens: Count = None
 
 
 class Answer(Shape):
@@ -76,7 +77,7 @@ class Answer(Shape):
 
     content: tuple[Block, ...] = ()
     stop_reason: str | None = None
-    usage: Counted | None = None
+    usage: Annotated[Counted | None, IfObject] = None
     model: str | None = None
 
 
@@ -94,7 +95,7 @@ class Event(Shape):
     type: str = ""
     message: Answer | None = None
     delta: Change = Change()
-    usage: Counted | None = None
+    usage: Annotated[Counted | None, IfObject] = None
 
 
 class Tokens(Shape):
@@ -107,8 +108,8 @@ class Described(Shape):
     """What a model is."""
 
     display_name: str = ""
-    max_input_tokens: int | None = None
-    max_tokens: int | None = None
+    max_input_tokens: Count = None
+    max_tokens: Count = None
 
 
 class Listed(Described):
@@ -131,8 +132,6 @@ class Anthropic(Language):
 
     provider: str = "anthropic"
 
-    framing = SSE
-    can_stream = True
     too_long = TOO_LONG
     user_first = True
 
@@ -140,22 +139,24 @@ class Anthropic(Language):
         """Return the key, and the version of the API."""
         return {"anthropic-version": VERSION, **({"x-api-key": key} if key else {})}
 
-    def encode(self, request: ChatRequest, *, streamed: bool) -> Outgoing:
-        """Return the request for one candidate.
+    def check(self, parameters: Parameters) -> None:
+        """Raise InvalidParameter for a temperature above 1, too, which the service has not."""
+        Language.check(self, parameters)
+        if parameters.temperature is not None and parameters.temperature > 1:
+            raise InvalidParameter(f"{self.provider} takes a temperature within [0, 1], not {parameters.temperature}")
 
-        Raises:
-            InvalidParameter: temperature above 1, which the service has not.
-        """
-        given = accepted(request, self.provider, (), strict=self.strict)
+    def encode(self, request: ChatRequest, *, streamed: bool) -> Outgoing:
+        """Return the request for one candidate."""
+        given = self.accepted(request)
         given.pop("candidate_count", None)
-        if given.get("temperature", 0) > 1:
-            raise InvalidParameter(f"{self.provider} takes a temperature within [0, 1], not {given['temperature']}")
         body = _prompt(request) | {"max_tokens": given.pop("max_output_tokens", DEFAULT_OUTPUT), **given}
         return Outgoing("/v1/messages", body | ({"stream": True} if streamed else {}))
 
     def decode(self, answer: Any) -> ChatReply:  # noqa: ANN401 - JSON from outside
         """Return a whole answer."""
         told = read(Answer, answer, self.provider)
+        if not told.content and told.stop_reason is None:
+            raise BadModelResponse(f"{self.provider} answered with no content, and no word why")
         text = "".join(each.text for each in told.content if each.type == "text")
         end = known(told.stop_reason, ENDS)
         candidates = (Candidate(0, text, end),) if text else ()

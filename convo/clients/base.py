@@ -98,6 +98,23 @@ class StreamingClient(ChatClient, Protocol):
 
 
 @runtime_checkable
+class PatientClient(ChatClient, Protocol):
+    """A client that may be told for how long it may ask for a model's limits, or that it need not ask."""
+
+    def get_model_within(self, name: str, deadline_s: float) -> Model:
+        """Return the model's limits as get_model() does, within `deadline_s` seconds.
+
+        Raises:
+            ModelNotFound, LimitUnknown, ModelError: as get_model().
+        """
+        ...
+
+    def with_limit(self, name: str, limit: int) -> Model:
+        """Return a model whose limit somebody else tells, in tokens; nobody is asked."""
+        ...
+
+
+@runtime_checkable
 class CheckingClient(Protocol):
     """A client that can tell beforehand, without asking its service, what that does not take."""
 

@@ -7,6 +7,7 @@ headers and in its body. So the streams below it give each operation no more tha
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 import time
 from collections.abc import Iterable, Iterator
@@ -30,6 +31,10 @@ class Clock:
         """Let the time begin anew: a piece of a stream has come."""
         self.until = time.monotonic() + self._deadline_s
 
+    def hurry(self, within_s: float) -> None:
+        """Leave no more than `within_s` seconds: everything has come but the end."""
+        self.until = min(self.until, time.monotonic() + within_s)
+
     @property
     def left_s(self) -> float:
         """What is left, in seconds."""
@@ -48,6 +53,9 @@ class Clock:
         pause_s = max(pause_s, (isinstance(error, ServiceError) and error.retry_after_s) or 0)
         return pause_s if pause_s < self.left_s else None
 
+
+SLICE = 16 * 1024
+"""How many bytes are written before the time is looked at again."""
 
 _UNTIL: ContextVar[float] = ContextVar("convo_deadline")
 """Until when, by time.monotonic(), the operations of this thread may last."""
@@ -88,9 +96,21 @@ class Bounded(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect; raises httpcore.ConnectTimeout at the deadline."""
-        timeout = _left_s(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._backend.connect_tcp(host, port, timeout, local_address, socket_options))
+        """Connect; raises httpcore.ConnectTimeout at the deadline, however many addresses the host has."""
+        try:
+            found = dict.fromkeys(each[4][0] for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(f"no address of that name ({type(error).__name__})") from None
+        failure: Exception = httpcore.ConnectError("the name has no address")
+        for address in found:
+            left_s = _left_s(timeout, httpcore.ConnectTimeout)
+            try:
+                stream = self._backend.connect_tcp(str(address), port, left_s, local_address, socket_options)
+            except httpcore.ConnectError as error:
+                failure = error
+            else:
+                return _Stream(stream)
+        raise failure
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
@@ -112,7 +132,9 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.read(max_bytes, _left_s(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _left_s(timeout, httpcore.WriteTimeout))
+        """Write: in slices, as httpcore gives each of the system's writes the whole time."""
+        for start in range(0, len(buffer), SLICE):
+            self._stream.write(buffer[start : start + SLICE], _left_s(timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:
         self._stream.close()

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from pydantic import Field
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
-from convo.clients.language import Language, accepted
+from convo.clients.language import Language
 from convo.clients.wire import (
     FILTERED,
     LENGTH,
     MESSAGE_OVERHEAD,
-    SSE,
     STOP,
     TOOL,
+    Count,
+    IfObject,
     Outgoing,
     Page,
     Piece,
@@ -33,6 +34,7 @@ from convo.clients.wire import (
     read,
     turns_of,
 )
+from convo.errors import BadModelResponse
 from convo.values import Candidate, CitationMetadata, CitationSource, Filter, Model, Usage
 
 ENDS = {
@@ -106,9 +108,9 @@ class Feedback(Shape):
 class Counted(Shape):
     """What an answer cost. Thoughts are paid as output."""
 
-    prompt: int | None = Field(None, alias="promptTokenCount")
-    candidates: int | None = Field(None, alias="candidatesTokenCount")
-    thoughts: int | None = Field(None, alias="thoughtsTokenCount")
+    prompt: Count = Field(None, alias="promptTokenCount")
+    candidates: Count = Field(None, alias="candidatesTokenCount")
+    thoughts: Count = Field(None, alias="thoughtsTokenCount")
 
 
 class Answer(Shape):
@@ -116,7 +118,7 @@ class Answer(Shape):
 
     candidates: tuple[Choice, ...] = ()
     feedback: Feedback | None = Field(None, alias="promptFeedback")
-    usage: Counted | None = Field(None, alias="usageMetadata")
+    usage: Annotated[Counted | None, IfObject] = Field(None, alias="usageMetadata")
     model: str | None = Field(None, alias="modelVersion")
 
 
@@ -126,8 +128,6 @@ class Gemini(Language):
 
     provider: str = "gemini"
 
-    framing = SSE
-    can_stream = True
     too_long = TOO_LONG
     user_first = True
 
@@ -141,7 +141,7 @@ class Gemini(Language):
 
     def encode(self, request: ChatRequest, *, streamed: bool) -> Outgoing:
         """Return the request for an answer."""
-        given = accepted(request, self.provider, (), strict=self.strict)
+        given = self.accepted(request)
         settings = {NAMES[name]: value for name, value in given.items()}
         body = _prompt(request) | ({"generationConfig": settings} if settings else {})
         verb = "streamGenerateContent?alt=sse" if streamed else "generateContent"
@@ -150,6 +150,8 @@ class Gemini(Language):
     def decode(self, answer: Any) -> ChatReply:  # noqa: ANN401 - JSON from outside
         """Return a whole answer."""
         told = read(Answer, answer, self.provider)
+        if not told.candidates and told.feedback is None:
+            raise BadModelResponse(f"{self.provider} answered with no candidates, and no word why")
         candidates = tuple(
             Candidate(
                 each.index,
@@ -165,7 +167,7 @@ class Gemini(Language):
     def decode_event(self, piece: Piece) -> Iterator[Delta]:
         """Yield what a piece brings: a text for each candidate, and what it cost so far."""
         answer = parsed(piece.data, self.provider)
-        if isinstance(answer, dict) and "error" in answer:
+        if isinstance(answer, dict) and answer.get("error"):
             raise self.error(200, answer)
         told = read(Answer, answer, self.provider)
         for each in told.candidates:
@@ -214,8 +216,8 @@ class Described(Shape):
     display_name: str = Field("", alias="displayName")
     description: str = ""
     version: str = ""
-    input_token_limit: int | None = Field(None, alias="inputTokenLimit")
-    output_token_limit: int | None = Field(None, alias="outputTokenLimit")
+    input_token_limit: Count = Field(None, alias="inputTokenLimit")
+    output_token_limit: Count = Field(None, alias="outputTokenLimit")
     temperature: float | None = None
     max_temperature: float | None = Field(None, alias="maxTemperature")
     top_p: float | None = Field(None, alias="topP")

@@ -23,9 +23,10 @@ from convo.clients.server import Server
 from convo.clients.transport import AsyncTransport, Transport
 from convo.clients.wire import Frames, Outgoing, Page, Piece, Tried, folded, limited, parsed, together
 from convo.errors import (
+    BadModelResponse,
     BadRequest,
+    ConvoError,
     LimitUnknown,
-    ModelError,
     ModelNotFound,
     PromptCutWarning,
     ServiceError,
@@ -43,7 +44,10 @@ RETRY = Retry(attempts=3, initial_s=0.5, multiplier=2.0, maximum_s=8.0)
 LIMITS_S = 30.0
 """How long a service may take to tell what a model is."""
 
-NOT_FOUND = 404
+OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
+
+ENDING_S = 1.0
+"""How long a stream may take to end after it has said that it has."""
 
 BLOCKED = "content_filter"
 """The code of an error that is none: the service, Azure's, withholds its answer to this prompt."""
@@ -72,7 +76,7 @@ class HttpClient:
         one redirects are not followed, and certificates are checked.
         """
         self._server, self._codec = server, server.codec
-        self._limits, self._folds = limits or self._described, fold_examples
+        self._limits, self._folds = limits, fold_examples
         self._models: dict[str, Model] = {}
         self._waiting, self._awaiting = Transport(server, retry, client), AsyncTransport(server, retry, async_client)
 
@@ -89,19 +93,27 @@ class HttpClient:
             LimitUnknown: it does not tell them.
             ModelError: it cannot be asked.
         """
-        return self._limits(name)
+        return self._limits(name) if self._limits else self.get_model_within(name, LIMITS_S)
+
+    def get_model_within(self, name: str, deadline_s: float) -> Model:
+        """Return the model's limits, within `deadline_s` seconds, as get_model() does."""
+        if self._limits is not None:
+            return self._limits(name)
+        if name not in self._models:
+            self._models[name] = self._asked(self._clock(deadline_s), name)
+        return self._models[name]
 
     def with_limit(self, name: str, limit: int) -> Model:
         """Return a model whose limit the service need not be asked for; what else it adds to a prompt is known."""
         return limited(name, limit, user_first=self._codec.user_first)
 
-    def check_parameters(self, name: str, parameters: Parameters) -> None:
+    def check_parameters(self, name: str, parameters: Parameters) -> None:  # noqa: ARG002 - all models of a service alike
         """Find out whether the service takes these parameters, without asking it.
 
         Raises:
             InvalidParameter: it does not.
         """
-        self._codec.encode(ChatRequest(name, None, (), (), parameters), streamed=False)
+        self._codec.check(parameters)
 
     def list_models(self) -> list[Model]:
         """Return the service's models, in its order; `input_token_limit` is 0 where nobody tells one.
@@ -135,20 +147,16 @@ class HttpClient:
         with _known(request.model, self._codec.provider):
             return self._codec.counted(self._told(self._clock(deadline_s), outgoing))
 
-    def _described(self, name: str) -> Model:
-        if name not in self._models:
-            self._models[name] = self._asked(self._clock(LIMITS_S), name)
-        return self._models[name]
-
     def _asked(self, clock: Clock, name: str) -> Model:
         """Ask what a model is."""
         try:
-            with _known(name, self._codec.provider):
-                told = self._told(clock, self._codec.describe(name))
-        except ModelNotFound:
+            told = self._told(clock, self._codec.describe(name))
+        except ServiceError as error:
             told = self._codec.undescribed
-            if told is None:
+            if error.status not in (NOT_FOUND, FORBIDDEN) or (told is None and error.status == FORBIDDEN):
                 raise
+            if told is None:
+                raise _not_found(name, self._codec.provider) from None
         model = self._codec.described(name, told)
         if model is None:
             raise LimitUnknown(name)
@@ -163,7 +171,7 @@ class HttpClient:
             return model
         try:
             return self._asked(clock, model.name)
-        except (LimitUnknown, ModelNotFound):  # it may have been deleted meanwhile
+        except (LimitUnknown, ModelNotFound, ServiceError, BadModelResponse):  # it may be broken, or gone meanwhile
             return model
 
     # ---- what a model answers
@@ -187,7 +195,7 @@ class HttpClient:
         async def one(each: ChatRequest) -> None:
             try:
                 tried.append(await self._whole_async(clock, each))
-            except (ModelError, ModelNotFound) as error:
+            except ConvoError as error:
                 tried.append(error)
 
         async with anyio.create_task_group() as group:
@@ -276,22 +284,30 @@ class HttpClient:
         return self._codec.encode(self._prepared(request), streamed=streamed)
 
     def _decoded(self, request: ChatRequest, told: Any) -> ChatReply:  # noqa: ANN401 - JSON from outside
+        if isinstance(told, dict) and told.get("error"):  # some tell of it with status 200
+            raise self._server.shown(self._codec.error(OK, told))
         reply = self._codec.decode(told)
         self._check_uncut(request, reply.usage)
         return reply
 
     def _deltas(self, request: ChatRequest, clock: Clock, frames: Frames, chunk: bytes) -> Iterator[Delta]:
         """Yield what the next chunk of a stream brings; b"" is its end."""
+        wanted = request.parameters.candidate_count or 1
         for piece in frames.feed(chunk, is_last=not chunk):
-            for delta in self._codec.decode_event(self._shown(piece)):
+            for delta in self._decoded_event(piece):
                 self._check_uncut(request, delta.usage)
                 yield delta
-                if delta.text:  # or a service that says nothing, again and again, would be heard for ever
+                if delta.text and delta.candidate < wanted:  # or who says nothing, again and again, is heard for ever
                     clock.restart()
+            if self._codec.last is not None and piece.data == self._codec.last:
+                clock.hurry(ENDING_S)
 
-    def _shown(self, piece: Piece) -> Piece:
-        """Return a piece of a stream; one that tells of an error without the key, which a service may repeat."""
-        return replace(piece, data=self._server.without_key(piece.data)) if "error" in piece.data else piece
+    def _decoded_event(self, piece: Piece) -> list[Delta]:
+        try:
+            return list(self._codec.decode_event(piece))
+        except ServiceError as error:
+            shown = self._server.shown(error)
+        raise shown  # out here, where the other one is not its context
 
     def _check_uncut(self, request: ChatRequest, usage: Usage | None) -> None:
         """Warn when a service that cuts prompts without a word counts much less than it was sent."""
@@ -312,8 +328,11 @@ def _known(name: str, provider: str) -> Iterator[None]:
     except ServiceError as error:
         if error.status != NOT_FOUND:
             raise
-        listed = f"what {provider} has, as `convo models --provider {provider}` lists"
-        raise ModelNotFound(name, [listed]) from None
+        raise _not_found(name, provider) from None
+
+
+def _not_found(name: str, provider: str) -> ModelNotFound:
+    return ModelNotFound(name, [f"what {provider} has, as `convo models --provider {provider}` lists"])
 
 
 def _blocked(error: BadRequest) -> ChatReply:
@@ -326,5 +345,5 @@ def _blocked(error: BadRequest) -> ChatReply:
 def _outcome(result: Callable[[], ChatReply]) -> Tried:
     try:
         return result()
-    except (ModelError, ModelNotFound) as error:
+    except ConvoError as error:
         return error

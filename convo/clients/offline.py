@@ -46,6 +46,10 @@ class OfflineClient:
         """Return the model of that name, with another limit."""
         return replace(self.get_model(name), input_token_limit=limit)
 
+    def get_model_within(self, name: str, deadline_s: float) -> Model:  # noqa: ARG002 - it is known at once
+        """Return the model of that name, as get_model() does."""
+        return self.get_model(name)
+
     def chat(self, request: ChatRequest, *, deadline_s: float) -> ChatReply:  # noqa: ARG002 - answers at once
         """Answer `request`; the same request has the same answer."""
         model = self.get_model(request.model)

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
-from convo.clients.language import Language, accepted
+from convo.clients.language import Language
 from convo.clients.wire import (
     LENGTH,
     MESSAGE_OVERHEAD,
     NDJSON,
     STOP,
+    Count,
     Outgoing,
     Page,
     Piece,
@@ -64,8 +65,8 @@ class Line(Shape):
     message: Said | None = None
     done: bool = False
     done_reason: str | None = None
-    prompt_eval_count: int | None = None
-    eval_count: int | None = None
+    prompt_eval_count: Count = None
+    eval_count: Count = None
     model: str | None = None
 
 
@@ -98,7 +99,6 @@ class Ollama(Language):
     """The window in tokens that its models are run with; None leaves it to their files and the server."""
 
     framing = NDJSON
-    can_stream = True
     too_long = TOO_LONG
     lists_limits = False
     cuts_prompts = True
@@ -106,7 +106,7 @@ class Ollama(Language):
 
     def encode(self, request: ChatRequest, *, streamed: bool) -> Outgoing:
         """Return the request for one candidate."""
-        given = accepted(request, self.provider, (), strict=self.strict)
+        given = self.accepted(request)
         given.pop("candidate_count", None)
         options = {} if self.num_ctx is None else {"num_ctx": self.num_ctx}
         names = {"max_output_tokens": "num_predict", "stop_sequences": "stop"}
@@ -135,7 +135,7 @@ class Ollama(Language):
     def decode_event(self, piece: Piece) -> Iterator[Delta]:
         """Yield what a line brings: text, and with the last one why it ends and what it cost."""
         answer = parsed(piece.data, self.provider)
-        if isinstance(answer, dict) and "error" in answer:
+        if isinstance(answer, dict) and answer.get("error"):
             raise self.error(200, answer)
         told = read(Line, answer, self.provider)
         text = told.message.content if told.message else ""

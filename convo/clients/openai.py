@@ -7,19 +7,20 @@ examples are turns before the window. It tells no model's limits.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
-from convo.clients.language import Language, accepted
+from convo.clients.language import Language
 from convo.clients.wire import (
     FILTERED,
     LENGTH,
     MESSAGE_OVERHEAD,
-    SSE,
     STOP,
     TOOL,
+    Count,
+    IfObject,
     Outgoing,
     Page,
     Piece,
@@ -32,6 +33,7 @@ from convo.clients.wire import (
     read,
     turns_of,
 )
+from convo.errors import BadModelResponse
 from convo.values import Candidate, Filter, Model, Usage
 
 DONE = "[DONE]"
@@ -92,8 +94,8 @@ class Described(Shape):
     """What a model is, on servers that tell: vLLM has max_model_len, OpenRouter and others context_length."""
 
     id: str
-    max_model_len: int | None = None
-    context_length: int | None = None
+    max_model_len: Count = None
+    context_length: Count = None
 
 
 class Listing(Shape):
@@ -122,15 +124,15 @@ class Choice(Shape):
 class Counted(Shape):
     """What an answer cost."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Count = None
+    completion_tokens: Count = None
 
 
 class Completion(Shape):
     """An answer, or a piece of one."""
 
     choices: tuple[Choice, ...] = ()
-    usage: Counted | None = None
+    usage: Annotated[Counted | None, IfObject] = None
     model: str | None = None
 
 
@@ -146,10 +148,13 @@ class OpenAI(Language):
     key_header: str | None = None
     """Where the key is sent as it is; None sends it as a bearer's token. Azure has "api-key"."""
 
-    framing = SSE
-    can_stream = True
     too_long = TOO_LONG
+    last = DONE
     undescribed: ClassVar[Any] = {"data": []}
+
+    def lacking(self) -> Sequence[str]:
+        """Return what the service lacks."""
+        return self.lacks
 
     def gives_candidates(self, model: str) -> bool:  # noqa: ARG002 - whatever the model
         """Return True."""
@@ -161,7 +166,7 @@ class OpenAI(Language):
 
     def encode(self, request: ChatRequest, *, streamed: bool) -> Outgoing:
         """Return the request for an answer."""
-        given = accepted(request, self.provider, self.lacks, strict=self.strict)
+        given = self.accepted(request)
         messages = [{"role": "system", "content": request.context}] if request.context else []
         messages += [{"role": role, "content": text} for role, text in turns_of(request, ("user", "assistant"))]
         body: dict[str, Any] = {"model": bare_name(request.model), "messages": messages}
@@ -174,6 +179,8 @@ class OpenAI(Language):
     def decode(self, answer: Any) -> ChatReply:  # noqa: ANN401 - JSON from outside
         """Return a whole answer."""
         told = read(Completion, answer, self.provider)
+        if not told.choices:
+            raise BadModelResponse(f"{self.provider} answered without choices")
         candidates = tuple(
             Candidate(each.index, each.message.content, known(each.finish_reason, ENDS))
             for each in sorted(told.choices, key=lambda each: each.index)
@@ -187,7 +194,7 @@ class OpenAI(Language):
         if piece.data == DONE:
             return
         answer = parsed(piece.data, self.provider)
-        if isinstance(answer, dict) and "error" in answer:
+        if isinstance(answer, dict) and answer.get("error"):
             raise self.error(200, answer)
         told = read(Completion, answer, self.provider)
         for each in told.choices:

@@ -6,7 +6,7 @@ google-generativeai 0.7.2, as recorded from it. It does not stream, and has no l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,8 @@ from pydantic import Field
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
 from convo.clients.gemini import NAMES, Citations, Described, Listing, cited, resource
-from convo.clients.language import Language, accepted
-from convo.clients.wire import SSE, STOP, Outgoing, Page, Piece, Shape, in_query, read
+from convo.clients.language import Language
+from convo.clients.wire import STOP, Outgoing, Page, Piece, Shape, in_query, read
 from convo.errors import StreamCut
 from convo.values import BlockedReason, Candidate, Filter, Model
 
@@ -59,8 +59,11 @@ class Palm(Language):
 
     provider: str = "palm"
 
-    framing = SSE
     can_stream = False
+
+    def lacking(self) -> Sequence[str]:
+        """Return what the service lacks."""
+        return ("max_output_tokens", "stop_sequences")
 
     def gives_candidates(self, model: str) -> bool:  # noqa: ARG002 - whatever the model
         """Return True."""
@@ -72,7 +75,7 @@ class Palm(Language):
 
     def encode(self, request: ChatRequest, *, streamed: bool) -> Outgoing:  # noqa: ARG002 - it does not stream
         """Return the request for an answer."""
-        given = accepted(request, self.provider, ("max_output_tokens", "stop_sequences"), strict=self.strict)
+        given = self.accepted(request)
         body = {"prompt": _prompt(request), **{NAMES[name]: value for name, value in given.items()}}
         return Outgoing(f"/v1beta/{resource(request.model)}:generateMessage{QUERY}", body)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from convo.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from convo.clients.language import Language
     from convo.clients.server import Server
 
 OPENAI, ANTHROPIC, GEMINI, OLLAMA, PALM = "openai", "anthropic", "gemini", "ollama", "palm"
@@ -82,7 +83,7 @@ def server_of(provider: Provider, environment: Mapping[str, str]) -> Server:
     # A service of one's own, which a variable names, may want no key.
     if variable is None and provider.needs_key and base_url == provider.base_url:
         raise InvalidInput(f"there is no key for {provider.name}: set {' or '.join(provider.key_variables)}")
-    return Server(codec_of(provider), base_url, Secret(environment[variable]) if variable else None)
+    return Server(codec_of(provider), base_url, Secret(environment[variable].strip()) if variable else None)
 
 
 def url_of(provider: Provider, environment: Mapping[str, str]) -> str | None:
@@ -117,7 +118,7 @@ def _ollama_url(host: str) -> str:
     return f"{scheme}://{name}" + (f":{port}" if port else "") + slash + path
 
 
-def codec_of(provider: Provider) -> Any:  # noqa: ANN401 - one of the codecs
+def codec_of(provider: Provider) -> Language:
     """Return the language of a service; each is loaded when it is first spoken.
 
     Raises:

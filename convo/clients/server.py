@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
-from convo.clients.language import Codec
+from convo.clients.language import Language
 from convo.clients.wire import Outgoing, parsed
-from convo.errors import BadModelResponse, InvalidInput
+from convo.errors import BadModelResponse, InvalidInput, ServiceError
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+MAX_CODE, MAX_DETAIL = 100, 1000
+"""How much of a service's own words for an error is kept, in characters."""
 
 OK, MULTIPLE_CHOICES, BAD_REQUEST = 200, 300, 400
 """The beginnings of three classes of statuses: answers, redirects, errors (RFC 9110, section 15)."""
@@ -22,6 +25,13 @@ class Secret:
     __slots__ = ("_value",)
 
     def __init__(self, value: str) -> None:
+        """Take a key.
+
+        Raises:
+            InvalidInput: no header can have it, as it is: that is not shown.
+        """
+        if not value or not value.isascii() or not value.isprintable() or value != value.strip():
+            raise InvalidInput("the key has characters that no header can have: set it again, as it was given to you")
         self._value = value
 
     def __repr__(self) -> str:
@@ -39,7 +49,7 @@ class Secret:
 class Server:
     """Where a service is, and with which key it is asked."""
 
-    def __init__(self, codec: Codec, base_url: str, key: Secret | None = None) -> None:
+    def __init__(self, codec: Language, base_url: str, key: Secret | None = None) -> None:
         """Take the address of a service.
 
         Raises:
@@ -99,23 +109,25 @@ class Server:
             told = parsed(body, self.codec.provider)
         except BadModelResponse:
             told = None
-        error = self.codec.error(status, self.without_key(told))
+        error = self.shown(self.codec.error(status, told))
         error.retry_after_s = waiting_s(headers)
         if headers.get("x-should-retry") == "false":  # of OpenAI and Anthropic, as their own clients read it
             error.retryable = False
         raise error
 
-    def without_key(self, told: Any) -> Any:  # noqa: ANN401 - JSON from outside
-        """Return what a service says without the key, which it may repeat, though what it says may be shown."""
-        if self._key is None:
-            return told
-        if isinstance(told, str):
-            return told.replace(self._key.reveal(), "…")
-        if isinstance(told, list):
-            return [self.without_key(each) for each in told]
-        if isinstance(told, dict):
-            return {name: self.without_key(each) for name, each in told.items()}
-        return told
+    def shown(self, error: ServiceError) -> ServiceError:
+        """Return an error as it may be shown: what the service says in it without the key, and not too long."""
+        made = type(error)(
+            self.codec.provider,
+            error.status,
+            code=error.code and self._without_key(error.code)[:MAX_CODE],
+            detail=error.detail and self._without_key(error.detail)[:MAX_DETAIL],
+        )
+        made.retryable = error.retryable
+        return made
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._key.reveal(), "…") if self._key else text
 
 
 def split_url(base_url: str, provider: str) -> SplitResult:
@@ -126,7 +138,8 @@ def split_url(base_url: str, provider: str) -> SplitResult:
     """
     try:
         found = urlsplit(base_url)
-        is_one = found.scheme in ("http", "https") and bool(found.hostname) and found.port != 0
+        labels = (found.hostname or "").removesuffix(".").split(".")  # of 63 letters at most (RFC 1035, section 2.3.4)
+        is_one = found.scheme in ("http", "https") and found.port != 0 and all(0 < len(each) < 64 for each in labels)
     except ValueError:  # half an IPv6 address, or a port that is no number
         is_one = False
     if not is_one or found.username is not None or found.password is not None:
@@ -139,6 +152,8 @@ def shown_url(base_url: str) -> str:
     try:
         found = urlsplit(base_url)
     except ValueError:
+        return "no URL"
+    if not found.scheme or not found.netloc:  # perhaps a key, in the wrong place
         return "no URL"
     return found._replace(netloc=found.netloc.rpartition("@")[2], query="", fragment="").geturl()
 

@@ -7,6 +7,7 @@ where a redirect points. What is sent, and what an answer means, is not known he
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
@@ -20,7 +21,7 @@ from anyio.lowlevel import RunVar
 from convo.clients.deadline import Bounded, Clock, until
 from convo.clients.server import Server
 from convo.clients.wire import Outgoing
-from convo.errors import BadModelResponse, ConnectionFailed, ModelError
+from convo.errors import BadModelResponse, ConnectionFailed, InvalidInput, ModelError
 from convo.retry import Retry
 
 Result = TypeVar("Result")
@@ -29,13 +30,17 @@ MAX_BODY = 16 * 2**20
 """The largest answer that is read, in bytes: four times the longest text."""
 
 
+DIRECT = [f"all://{host}" for host in ("localhost", "127.0.0.1", "[::1]")]
+"""Where no proxy of the environment is used: a key may go there in the clear."""
+
+
 class Transport:
     """Requests to a server that are waited for. Safe to share between threads; connections are kept."""
 
     def __init__(self, server: Server, retry: Retry, client: httpx.Client | None = None) -> None:
-        self._server, self._retry, self._given = server, retry, client
+        self._server, self._retry, self._given = _usable(server), retry, client
         self._client: httpx.Client | None = None
-        self._guard = threading.Lock()
+        self._guard, self._process = threading.Lock(), os.getpid()
 
     def body(self, clock: Clock, outgoing: Outgoing) -> bytes:
         """Return the whole body of the answer.
@@ -43,7 +48,8 @@ class Transport:
         Raises:
             ModelError: there is none, or not within the clock's time.
         """
-        return self._again(clock, partial(self._whole, clock, outgoing))
+        with contextlib.closing(self._again(clock, partial(self._opened, clock, outgoing))) as response:
+            return self._read(clock, response)  # not again: it was paid for
 
     def chunks(self, clock: Clock, outgoing: Outgoing) -> Generator[bytes, None, None]:
         """Yield the body of the answer as it comes, and b"" at its end; closed early, hang up.
@@ -77,16 +83,12 @@ class Transport:
                     raise
                 time.sleep(pause_s)
 
-    def _whole(self, clock: Clock, outgoing: Outgoing) -> bytes:
-        with contextlib.closing(self._opened(clock, outgoing)) as response:
-            return self._read(clock, response)
-
     def _opened(self, clock: Clock, outgoing: Outgoing) -> httpx.Response:
         """Send a request; return the answer whose body has still to be read."""
         client = self._sync()
         with _failing(self._server, clock), until(clock.until):
             request = client.build_request(timeout=clock.left_s, **self._server.request(outgoing))
-            response = client.send(request, stream=True)
+            response = client.send(request, stream=True, follow_redirects=False)
         if self._server.is_answer(response.status_code, response.headers):
             return response
         with contextlib.closing(response):
@@ -106,9 +108,11 @@ class Transport:
     def _sync(self) -> httpx.Client:
         if self._given is not None:
             return self._given
+        if self._process != os.getpid():  # its connections are the parent's, and somebody may have held the lock
+            self._client, self._guard, self._process = None, threading.Lock(), os.getpid()
         with self._guard:
             if self._client is None:
-                self._client = _bounded(httpx.Client())
+                self._client = _bounded(httpx.Client(mounts=dict.fromkeys(DIRECT)))
             return self._client
 
 
@@ -117,12 +121,15 @@ class AsyncTransport:
 
     def __init__(self, server: Server, retry: Retry, client: httpx.AsyncClient | None = None) -> None:
         self._server, self._retry, self._given = server, retry, client
-        self._of_loop: RunVar[httpx.AsyncClient] = RunVar("convo_http")
+        self._of_loop: RunVar[httpx.AsyncClient | None] = RunVar("convo_http", None)
 
     async def body(self, clock: Clock, outgoing: Outgoing) -> bytes:
         """Return the whole body of the answer, as Transport.body() does."""
-        body: bytes = await self._again(clock, partial(self._whole, clock, outgoing))
-        return body
+        response = await self._again(clock, partial(self._opened, clock, outgoing))
+        try:
+            return await self._read(clock, response)
+        finally:
+            await response.aclose()
 
     async def chunks(self, clock: Clock, outgoing: Outgoing) -> AsyncGenerator[bytes, None]:
         """Yield the body of the answer as Transport.chunks() does."""
@@ -138,8 +145,10 @@ class AsyncTransport:
 
     async def close(self) -> None:
         """Close the connections of this event loop, unless they are a client's that was passed in."""
-        with contextlib.suppress(LookupError):
-            await self._of_loop.get().aclose()
+        client = self._of_loop.get()
+        self._of_loop.set(None)
+        if client is not None:
+            await client.aclose()
 
     async def _again(self, clock: Clock, attempt: Callable[[], Any]) -> Any:  # noqa: ANN401 - what is awaited
         failures = 0
@@ -152,17 +161,12 @@ class AsyncTransport:
                     raise
                 await anyio.sleep(pause_s)
 
-    async def _whole(self, clock: Clock, outgoing: Outgoing) -> bytes:
-        response = await self._opened(clock, outgoing)
-        try:
-            return await self._read(clock, response)
-        finally:
-            await response.aclose()
-
     async def _opened(self, clock: Clock, outgoing: Outgoing) -> httpx.Response:
         client = self._awaited()
         request = client.build_request(timeout=max(clock.left_s, 0), **self._server.request(outgoing))
-        response: httpx.Response = await self._within(clock, partial(client.send, request, stream=True))
+        response: httpx.Response = await self._within(
+            clock, partial(client.send, request, stream=True, follow_redirects=False)
+        )
         if self._server.is_answer(response.status_code, response.headers):
             return response
         try:
@@ -187,11 +191,10 @@ class AsyncTransport:
     def _awaited(self) -> httpx.AsyncClient:
         if self._given is not None:
             return self._given
-        try:
-            return self._of_loop.get()
-        except LookupError:
-            self._of_loop.set(client := httpx.AsyncClient())
-            return client
+        client = self._of_loop.get()
+        if client is None:
+            self._of_loop.set(client := httpx.AsyncClient(mounts=dict.fromkeys(DIRECT)))
+        return client
 
 
 @contextlib.contextmanager
@@ -211,6 +214,20 @@ def _failed(server: Server, clock: Clock, error: httpx.HTTPError) -> ModelError:
     return ConnectionFailed(f"{server!r} could not be reached, or hung up ({type(error).__name__})")
 
 
+def _usable(server: Server) -> Server:
+    """Return a server whose address a request can be made for.
+
+    Raises:
+        InvalidInput: it has none such.
+    """
+    try:
+        httpx.Request("GET", server.request(Outgoing("/"))["url"])
+    except (httpx.InvalidURL, ValueError) as error:  # of its letters or its length
+        told = f"the base URL of {server.codec.provider} is none that can be asked ({type(error).__name__})"
+        raise InvalidInput(told) from None
+    return server
+
+
 def _check(server: Server, clock: Clock, size: int) -> None:
     if size > MAX_BODY:
         raise BadModelResponse(f"{server.codec.provider} answered with more than {MAX_BODY:,} bytes")
@@ -219,7 +236,7 @@ def _check(server: Server, clock: Clock, size: int) -> None:
 
 
 def _bounded(client: httpx.Client) -> httpx.Client:
-    """Let the client's blocking operations end at a deadline(): httpx has no way to give it a backend of one's own."""
+    """Let the client's blocking operations end with until(): httpx has no way to give it a backend of one's own."""
     for transport in {client._transport, *client._mounts.values()} - {None}:  # noqa: SLF001
         pool = transport._pool  # type: ignore[union-attr]  # noqa: SLF001
         pool._network_backend = Bounded(pool._network_backend)  # noqa: SLF001

@@ -10,20 +10,20 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from convo.clients.base import ChatReply, ChatRequest
-from convo.errors import BadModelResponse, ModelError, ModelNotFound
+from convo.errors import BadModelResponse, ConvoError
 from convo.values import MODEL, Model, Usage
 
 SSE, NDJSON = "sse", "ndjson"
 """How a streamed answer is framed: server-sent events (WHATWG HTML, 9.2), or a JSON object a line."""
 
 MAX_LINE = 16 * 2**20
-"""The longest line of a stream, in characters."""
+"""The longest line of a stream, and the longest event of several lines, in characters."""
 
 _LINE_END = re.compile("\r\n|\r|\n")
 
@@ -84,6 +84,20 @@ class Shape(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
+
+def _as_count(told: Any) -> int | None:  # noqa: ANN401 - JSON from outside
+    return told if isinstance(told, int) and not isinstance(told, bool) and 0 <= told < MAX_COUNT else None
+
+
+MAX_COUNT = 2**31
+"""Above what any service counts, and what both databases can hold."""
+
+Count = Annotated[int | None, BeforeValidator(_as_count)]
+"""A number of tokens; what can be none is None, as no answer is lost for it."""
+
+
+IfObject = BeforeValidator(lambda told: told if isinstance(told, Mapping) else None)
+"""Of what may be left out of an answer: it is None where something else stands in its place."""
 
 AnyShape = TypeVar("AnyShape", bound=Shape)
 
@@ -155,6 +169,8 @@ class Frames:
         self._is_first = True
         self._has_held_cr = False
         self._data: list[str] = []
+        self._held = 0
+        """How many characters they have."""
         self._event = ""
 
     def feed(self, chunk: bytes, *, is_last: bool = False) -> Iterator[Piece]:
@@ -190,11 +206,14 @@ class Frames:
         elif not line:
             if self._data:
                 yield Piece("\n".join(self._data), self._event)
-            self._data, self._event = [], ""
+            self._data, self._event, self._held = [], "", 0
         else:
             name, _, value = line.partition(":")
             if name == "data":
                 self._data.append(value.removeprefix(" "))
+                self._held += len(value)
+                if self._held > MAX_LINE:
+                    raise BadModelResponse(f"{self._where} streamed an event of more than {MAX_LINE:,} characters")
             elif name == "event":
                 self._event = value.removeprefix(" ")
 
@@ -204,7 +223,7 @@ def known(reason: str | None, words: Mapping[str, str]) -> str | None:
     return None if reason is None else words.get(reason, reason.lower())
 
 
-Tried = ChatReply | ModelError | ModelNotFound
+Tried = ChatReply | ConvoError
 """What came of one of several requests."""
 
 
@@ -212,7 +231,7 @@ def together(tried: list[Tried]) -> ChatReply:
     """Return several answers as the candidates of one, with what all of them cost.
 
     Raises:
-        ModelError, ModelNotFound: the first one, when there is no answer.
+        ConvoError: the first one, when there is no answer.
     """
     replies = [each for each in tried if isinstance(each, ChatReply)]
     if not replies:

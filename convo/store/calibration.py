@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from convo.errors import StoreError
 from convo.store.repository import ConversationRepository
-from convo.tokens import learned, ratio
+from convo.tokens import TELLING, learned, ratio
 
 WORTH_KEEPING = 0.02
 """How far a factor has to be from the stored one, as a share of it, to be stored in its place."""
@@ -57,9 +57,9 @@ class Calibration:
         return self._known[model].factor
 
     def learn(self, model: str, reported: int | None, estimated: int) -> None:
-        """Learn from what a model's service counted of a prompt that was `estimated`; a useless report is ignored."""
+        """Learn from what a model's service counted of a prompt that was `estimated`, unless that is of no use."""
         found = ratio(reported, estimated)
-        if found is not None:
+        if found is not None and estimated >= TELLING:
             known = self._known.setdefault(model, _Known())
             known.factor = learned(known.factor, found)
             self._keep(model, known)

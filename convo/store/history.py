@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, null, select
 from sqlalchemy.orm import Session
 
 from convo.errors import TurnNotFound
@@ -49,6 +49,14 @@ class History(Ledger):
             by_key = of_it.where(TURNS.c.request_key == request_key, TURNS.c.number != record.turn_count)
             wanted = wanted.union_all(by_key)
         return [self._latest(LatestTurn(**row._mapping)) for row in self._execute(wanted)]
+
+    def turn_before(self, record: ConversationRecord, number: int) -> LatestTurn | None:
+        """Return the turn before another one; None before the first."""
+        if number <= 1:
+            return None
+        of_it = select(*_LATEST, null().label("lease_left_ms"))
+        wanted = of_it.where(TURNS.c.conversation_id == record.id, TURNS.c.number == number - 1)
+        return LatestTurn(**self._execute(wanted).one()._mapping)
 
     def _latest(self, turn: LatestTurn) -> LatestTurn:
         """Return a turn whose lease is at an end when its holder is gone."""
