@@ -226,10 +226,8 @@ def test_a_model_that_stands_in_is_not_taken_for_the_one_before():
 def test_another_answer_than_the_one_that_was_counted_has_its_own_price(store: convo.Store):
     """It may come of an attempt that was counted by nobody."""
     long = "a much longer answer than the other " * 40
-    store.client = ScriptedClient(
-        Streamed(["short"], is_whole=True),
-        ChatReply((convo.Candidate(0, "yes"), convo.Candidate(1, long)), Usage(900, 1)),
-    )
+    both = ChatReply((convo.Candidate(0, "yes"), convo.Candidate(1, long)), Usage(900, 1))
+    store.client = ScriptedClient("short", both)
     talk = store.create(messages=HISTORY, candidate_count=2)
     talk.send("a")
     talk.send("b")
