@@ -242,6 +242,7 @@ async def test_closing_twice_does_nothing_the_second_time(url: str):
     await store.create()
     await store.close()
     await store.close()
+    assert "<AsyncStore (not open yet)>" == repr(store)
 
 
 async def test_a_store_that_was_never_used_can_be_closed(tmp_path: Path):

@@ -9,6 +9,7 @@ import json
 import random
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,14 @@ from convo.testing.replay import Replay
 from convo.tokens import estimate, learned, raised, ratio
 from tests.model_server import Received, answer, routing
 from tests.test_tokens import encoder, sample
+
+
+@pytest.fixture
+def alone() -> Iterator[convo.Store]:
+    """Return a store in memory, for what is the same in all."""
+    with convo.Store("sqlite://") as store:
+        yield store
+
 
 LANGUAGES = ("arabic", "chinese", "english", "german", "russian")
 PER_MESSAGE, PER_PROMPT = 4, 3
@@ -157,16 +166,16 @@ def counting(share: float) -> ScriptedClient:
     return ScriptedClient(reply)
 
 
-def test_a_model_is_known_in_another_conversation(store: convo.Store):
-    store.client = counting(2)
-    store.create(messages=HISTORY).send("a question of some words")
-    assert 2 * store.create().preview("question").estimate == store.create().preview("question").tokens
+def test_a_model_is_known_in_another_conversation(alone: convo.Store):
+    alone.client = counting(2)
+    alone.create(messages=HISTORY).send("a question of some words")
+    assert 2 * alone.create().preview("question").estimate == alone.create().preview("question").tokens
 
 
-def test_another_model_is_not_taken_for_it(store: convo.Store):
-    store.client = counting(2)
-    store.create(messages=HISTORY, model="a/model").send("a question of some words")
-    assert 2 == store.create(model="another/model").preview("question").tokens
+def test_another_model_is_not_taken_for_it(alone: convo.Store):
+    alone.client = counting(2)
+    alone.create(messages=HISTORY, model="a/model").send("a question of some words")
+    assert 2 == alone.create(model="another/model").preview("question").tokens
 
 
 def test_a_model_is_known_after_the_store_was_closed(url: str):
@@ -176,42 +185,42 @@ def test_a_model_is_known_after_the_store_was_closed(url: str):
         assert 4 == store.create().preview("question").tokens
 
 
-def test_a_useless_report_changes_nothing(store: convo.Store):
-    store.client = counting(0.1)
-    talk = store.create(messages=HISTORY)
+def test_a_useless_report_changes_nothing(alone: convo.Store):
+    alone.client = counting(0.1)
+    talk = alone.create(messages=HISTORY)
     talk.send("a question of some words")
     fit = talk.preview("question")
     assert fit.estimate == fit.tokens
 
 
-def test_a_prompt_is_what_was_counted_before_and_what_came_since(store: convo.Store):
-    store.client = counting(2)
-    talk = store.create(messages=HISTORY)
+def test_a_prompt_is_what_was_counted_before_and_what_came_since(alone: convo.Store):
+    alone.client = counting(2)
+    talk = alone.create(messages=HISTORY)
     first = talk.send("a question of some words")
     fit = talk.preview("question")
     assert first.usage.input_tokens + 2 * 3 + 2 * estimate("question") * 1.5 == fit.tokens
 
 
-def test_a_model_that_counts_as_estimated_is_taken_at_its_word(store: convo.Store):
-    talk = store.create(messages=HISTORY, model="offline/echo")
+def test_a_model_that_counts_as_estimated_is_taken_at_its_word(alone: convo.Store):
+    talk = alone.create(messages=HISTORY, model="offline/echo")
     talk.send("a question of some words")
     fit = talk.preview("question")
     assert fit.estimate == fit.tokens
 
 
-def test_what_was_counted_of_another_model_is_not_used(store: convo.Store):
-    store.client = counting(2)
-    talk = store.create(messages=HISTORY, model="a/model")
+def test_what_was_counted_of_another_model_is_not_used(alone: convo.Store):
+    alone.client = counting(2)
+    talk = alone.create(messages=HISTORY, model="a/model")
     talk.send("a question of some words")
     fit = talk.preview("question", model="another/model")
     assert fit.estimate == fit.tokens
 
 
-def test_a_short_prompt_tells_no_factor(store: convo.Store):
+def test_a_short_prompt_tells_no_factor(alone: convo.Store):
     """What a service adds to each prompt would be most of it: a greeting would make the next message too long."""
-    store.client = counting(4)
-    store.create().send("hi")
-    fit = store.create().preview("a question of some more words than that")
+    alone.client = counting(4)
+    alone.create().send("hi")
+    fit = alone.create().preview("a question of some more words than that")
     assert fit.estimate == fit.tokens
 
 
@@ -223,24 +232,24 @@ def test_a_model_that_stands_in_is_not_taken_for_the_one_before():
     assert Measured(100, first=1, last=1, answer=5) == _measured(before, served)
 
 
-def test_another_answer_than_the_one_that_was_counted_has_its_own_price(store: convo.Store):
+def test_another_answer_than_the_one_that_was_counted_has_its_own_price(alone: convo.Store):
     """It may come of an attempt that was counted by nobody."""
     long = "a much longer answer than the other " * 40
     both = ChatReply((convo.Candidate(0, "yes"), convo.Candidate(1, long)), Usage(900, 1))
-    store.client = ScriptedClient("short", both)
-    talk = store.create(messages=HISTORY, candidate_count=2)
+    alone.client = ScriptedClient("short", both)
+    talk = alone.create(messages=HISTORY, candidate_count=2)
     talk.send("a")
     talk.send("b")
     talk.choose(1)
     assert talk.preview("c").tokens > 900 + estimate(long)
 
 
-def test_a_prompt_that_is_resumed_is_what_was_counted_before(store: convo.Store):
-    store.client = counting(2)
-    talk = store.create(messages=HISTORY)
+def test_a_prompt_that_is_resumed_is_what_was_counted_before(alone: convo.Store):
+    alone.client = counting(2)
+    talk = alone.create(messages=HISTORY)
     talk.send("a question of some words")
     wanted = talk.preview("question").tokens
-    store.client = ScriptedClient(convo.ServerFailed("x", 503), "an answer")
+    alone.client = ScriptedClient(convo.ServerFailed("x", 503), "an answer")
     with pytest.raises(convo.ServerFailed):
         talk.send("question")
     assert wanted == talk.resume().prompt.tokens
@@ -302,34 +311,34 @@ def test_the_journal_tells_of_both_prompts(store: convo.Store):
     assert [] == Replay(talk.events()).faults
 
 
-def test_the_factor_is_raised_for_the_next_prompt(store: convo.Store):
-    store.client = Narrow(350)
-    talk = store.create(messages=HISTORY)
+def test_the_factor_is_raised_for_the_next_prompt(alone: convo.Store):
+    alone.client = Narrow(350)
+    talk = alone.create(messages=HISTORY)
     for _ in range(3):
         talk.send("hi")
-    assert 4 == len(store.client.requests)
+    assert 4 == len(alone.client.requests)
 
 
-def test_a_prompt_that_is_too_long_twice_fails_the_turn(store: convo.Store):
-    store.client = Narrow(20)
-    talk = store.create(messages=HISTORY)
+def test_a_prompt_that_is_too_long_twice_fails_the_turn(alone: convo.Store):
+    alone.client = Narrow(20)
+    talk = alone.create(messages=HISTORY)
     with pytest.raises(ContextLengthExceeded):
         talk.send("hi")
-    assert (2, "ContextLengthExceeded") == (len(store.client.requests), talk.turns(last=1)[0].error)
+    assert (2, "ContextLengthExceeded") == (len(alone.client.requests), talk.turns(last=1)[0].error)
 
 
-def test_a_prompt_of_one_message_is_not_sent_again(store: convo.Store):
-    store.client = Narrow(0)
+def test_a_prompt_of_one_message_is_not_sent_again(alone: convo.Store):
+    alone.client = Narrow(0)
     with pytest.raises(ContextLengthExceeded):
-        store.create().send("hi")
-    assert 1 == len(store.client.requests)
+        alone.create().send("hi")
+    assert 1 == len(alone.client.requests)
 
 
-def test_a_message_that_leaves_no_room_when_the_factor_rises_is_not_sent_again(store: convo.Store):
-    store.client = Narrow(0)
+def test_a_message_that_leaves_no_room_when_the_factor_rises_is_not_sent_again(alone: convo.Store):
+    alone.client = Narrow(0)
     with pytest.raises(ContextLengthExceeded):
-        store.create(messages=HISTORY).send("long " * 300)
-    assert 1 == len(store.client.requests)
+        alone.create(messages=HISTORY).send("long " * 300)
+    assert 1 == len(alone.client.requests)
 
 
 def test_both_calls_have_one_deadline(store: convo.Store):
@@ -354,12 +363,12 @@ def test_both_calls_have_one_deadline(store: convo.Store):
     assert client.deadlines[1] <= 19.7
 
 
-def test_the_next_turn_can_be_taken_after_that(store: convo.Store):
-    store.client = Narrow(20)
-    talk = store.create(messages=HISTORY)
+def test_the_next_turn_can_be_taken_after_that(alone: convo.Store):
+    alone.client = Narrow(20)
+    talk = alone.create(messages=HISTORY)
     with pytest.raises(ContextLengthExceeded):
         talk.send("hi")
-    store.client.room = 1000
+    alone.client.room = 1000
     assert "an answer" == talk.resume().text
 
 

@@ -913,6 +913,7 @@ def test_another_server_has_no_model_of_openais():
     assert None is OpenAI("local").described("local/gpt-4o", {"data": [{"id": "gpt-4o"}]})
 
 
-def test_a_server_without_a_list_may_have_a_model_of_the_table():
-    with serving(answer({}, 404)) as server, closing(HttpClient(Server(OpenAI(), server.url))) as client:
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_server_that_shows_no_list_may_have_a_model_of_the_table(status: int):
+    with serving(answer({}, status)) as server, closing(HttpClient(Server(OpenAI(), server.url))) as client:
         assert 111_616 == client.get_model("openai/gpt-4o").input_token_limit

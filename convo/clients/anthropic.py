@@ -231,6 +231,6 @@ def _withheld(end: str | None, text: str) -> tuple[Filter, ...]:
 def _usage(counted: Counted | None) -> Usage | None:
     if counted is None:
         return None
-    read = (counted.input_tokens, counted.cache_creation_input_tokens, counted.cache_read_input_tokens)
-    known_counts = [each for each in read if each is not None]
-    return Usage(sum(known_counts) if known_counts else None, counted.output_tokens)
+    parts = (counted.input_tokens, counted.cache_creation_input_tokens, counted.cache_read_input_tokens)
+    told = [each for each in parts if each is not None]
+    return Usage(sum(told) if told else None, counted.output_tokens)

@@ -149,18 +149,19 @@ class HttpClient:
 
     def _asked(self, clock: Clock, name: str) -> Model:
         """Ask what a model is."""
-        try:
-            told = self._told(clock, self._codec.describe(name))
-        except ServiceError as error:
-            told = self._codec.undescribed
-            if error.status not in (NOT_FOUND, FORBIDDEN) or (told is None and error.status == FORBIDDEN):
-                raise
-            if told is None:
-                raise _not_found(name, self._codec.provider) from None
-        model = self._codec.described(name, told)
+        with _known(name, self._codec.provider):
+            model = self._codec.described(name, self._description(clock, name))
         if model is None:
             raise LimitUnknown(name)
         return model
+
+    def _description(self, clock: Clock, name: str) -> Any:  # noqa: ANN401 - JSON from outside
+        try:
+            return self._told(clock, self._codec.describe(name))
+        except ServiceError as error:  # a key may be good for answers only
+            if self._codec.undescribed is None or error.status not in (FORBIDDEN, NOT_FOUND):
+                raise
+            return self._codec.undescribed
 
     def _page(self, clock: Clock, mark: str | None) -> Page:
         return self._codec.listed(self._told(clock, self._codec.catalog(mark)))
@@ -328,11 +329,8 @@ def _known(name: str, provider: str) -> Iterator[None]:
     except ServiceError as error:
         if error.status != NOT_FOUND:
             raise
-        raise _not_found(name, provider) from None
-
-
-def _not_found(name: str, provider: str) -> ModelNotFound:
-    return ModelNotFound(name, [f"what {provider} has, as `convo models --provider {provider}` lists"])
+        listed = f"what {provider} has, as `convo models --provider {provider}` lists"
+        raise ModelNotFound(name, [listed]) from None
 
 
 def _blocked(error: BadRequest) -> ChatReply:

@@ -248,5 +248,5 @@ def together(tried: list[Tried]) -> ChatReply:
 
 
 def _sum(counts: list[int | None]) -> int | None:
-    known = [each for each in counts if each is not None]
-    return sum(known) if known else None
+    told = [each for each in counts if each is not None]
+    return sum(told) if told else None
