@@ -163,7 +163,9 @@ class View:
                 yield Work(self.refresh)
 
     def _calibrated(self, ask: Ask, work: Callable[[Ask], Result]) -> Result:
-        return work(replace(ask, factor=self.database.calibration.factor(ask.model.name)))
+        with self.named():
+            factor = self.database.calibration.factor(ask.model.name)
+        return work(replace(ask, factor=factor))
 
     def preview(self, question: Question, model: str | None) -> Steps[Fit]:
         """Trim the prompt that `question` would end; nothing is stored."""

@@ -185,6 +185,18 @@ def test_a_model_is_known_after_the_store_was_closed(url: str):
         assert 4 == store.create().preview("question").tokens
 
 
+def test_what_another_process_has_learnt_is_not_forgotten(url: str):
+    with convo.Store(url, client=counting(1.5)) as one, convo.Store(url, client=counting(0.9)) as other:
+        ours, theirs = one.create(messages=HISTORY), other.create(messages=HISTORY)
+        for talk in (theirs, ours):
+            talk.send("a question of some words")
+        for _ in range(9):
+            theirs.send("a question of some words")
+    with convo.Store(url) as store:
+        fit = store.create().preview("word " * 800)
+    assert 1.4 < fit.tokens / fit.estimate <= 1.5
+
+
 def test_a_useless_report_changes_nothing(alone: convo.Store):
     alone.client = counting(0.1)
     talk = alone.create(messages=HISTORY)

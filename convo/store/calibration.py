@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 from convo.errors import StoreError
@@ -12,6 +13,12 @@ from convo.tokens import TELLING, learned, ratio
 
 WORTH_KEEPING = 0.02
 """How far a factor has to be from the stored one, as a share of it, to be stored in its place."""
+
+SAME = 1e-4
+"""How near two factors are that are one: PostgreSQL keeps six digits."""
+
+UNKNOWN = 1.0
+"""The factor of a model of which nothing is known."""
 
 KEEPING_S = 1.0
 """How long a factor waits to be stored; it is learnt again when it is not."""
@@ -34,8 +41,8 @@ class Transactions(Protocol):
 
 @dataclass(slots=True)
 class _Known:
-    factor: float = 1.0
-    stored: float = 1.0
+    factor: float = UNKNOWN
+    stored: float = UNKNOWN
 
 
 class Calibration:
@@ -52,7 +59,7 @@ class Calibration:
             StoreError: the database failed.
         """
         if model not in self._known:
-            stored = self._store.read(lambda repository: repository.factor(model)) or 1.0
+            stored = self._store.read(lambda repository: repository.factor(model)) or UNKNOWN
             self._known.setdefault(model, _Known(stored, stored))
         return self._known[model].factor
 
@@ -77,6 +84,18 @@ class Calibration:
             return
         known.stored = factor
         try:
-            self._store.write(lambda repository: repository.keep_factor(model, factor), within_s=KEEPING_S)
+            known.stored = self._store.write(
+                partial(_kept, model=model, factor=factor, before=before), within_s=KEEPING_S
+            )
         except StoreError:
             known.stored = before
+        known.factor = max(known.factor, known.stored)
+
+
+def _kept(repository: ConversationRepository, *, model: str, factor: float, before: float) -> float:
+    """Store a factor, or the one that another process has stored meanwhile where that is higher; return it."""
+    stored = repository.factor(model) or UNKNOWN
+    wanted = factor if abs(stored - before) < SAME else max(stored, factor)
+    if abs(wanted - stored) >= SAME:
+        repository.keep_factor(model, wanted)
+    return wanted
