@@ -237,7 +237,7 @@ class Chat:
     prompt: MessagePrompt
     parameters: Parameters
     limit: int | None = None
-    """Of a Model that was given: it counts when nobody else tells one."""
+    """Of a Model that was given, if it has one: a service is not asked for it then."""
 
     def fitted(self, model: Model, factor: float = 1.0) -> Fit:
         """Return the prompt without what exceeds the model's limit, by the estimate times a factor.
@@ -280,9 +280,8 @@ def _chat(
     name = prepare.label(model_name(model), "model")
     told, shown, said = options.prompt(prompt, context=context, examples=examples, messages=messages)
     made = MessagePrompt(told, tuple(options.examples(shown)), tuple(options.discussion(said)))
-    return Chat(
-        name, made, sampling.parameters(parameters), model.input_token_limit if isinstance(model, Model) else None
-    )
+    limit = model.input_token_limit or None if isinstance(model, Model) else None  # a listed one may have none
+    return Chat(name, made, sampling.parameters(parameters), limit)
 
 
 def budget_of(model: Model, factor: float = 1.0) -> Budget:
@@ -297,7 +296,7 @@ def _discuss(asked: Chat, client: AnyClient | None, how: RequestOptions) -> Step
     failures = 0
     while (left_s := until - time.monotonic()) > 0:
         try:
-            service = yield Resolve(asked.model, client, left_s, asked.limit or None, asked.parameters)
+            service = yield Resolve(asked.model, client, left_s, asked.limit, asked.parameters)
             prompt, reply = yield from _answered(asked, service, until)
         except ModelError as error:
             failures += 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from convo.clients.base import AnyClient, CheckingClient, PatientClient
+from convo.clients.base import LIMITS_S, AnyClient, CheckingClient, PatientClient
 from convo.clients.offline import ELIZA, MODELS, OfflineClient
 from convo.clients.providers import PALM, Provider, codec_of, first_set, server_of, url_of
 from convo.config import GOOGLES, configuration
@@ -47,9 +47,6 @@ _GUARD = threading.Lock()
 Client = TypeVar("Client", bound=AnyClient)
 
 NO_PARAMETERS = Parameters()
-
-LIMITS_S = 30.0
-"""How long a service may take to tell what a model is."""
 
 MAX_LIMIT = 2**31
 """What both databases can hold."""

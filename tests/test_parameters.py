@@ -145,4 +145,5 @@ def test_a_stop_sequence_that_is_no_text_is_refused():
 
 
 def test_a_stop_sequence_that_cannot_be_sent_is_refused():
-    failure(lambda: sampling.parameters({"stop_sequences": ["a\0"]}), InvalidText)
+    told = failure(lambda: sampling.parameters({"stop_sequences": ["a\0"]}), InvalidText)
+    assert "a stop sequence has a NUL character at position 1: remove it" == told

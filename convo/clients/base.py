@@ -15,6 +15,9 @@ from typing import Protocol, runtime_checkable
 
 from convo.values import Candidate, Example, Filter, Message, Model, Parameters, Usage
 
+LIMITS_S = 30.0
+"""How long a service may take to tell what a model is."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:

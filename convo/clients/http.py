@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from convo.clients.base import ChatReply, ChatRequest, Delta, as_pieces
+from convo.clients.base import LIMITS_S, ChatReply, ChatRequest, Delta, as_pieces
 from convo.clients.deadline import Clock
 from convo.clients.pages import all_of
 from convo.clients.server import Server
@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
 RETRY = Retry(attempts=3, initial_s=0.5, multiplier=2.0, maximum_s=8.0)
 """When a request is made again, if nobody says otherwise."""
-
-LIMITS_S = 30.0
-"""How long a service may take to tell what a model is."""
 
 OK, FORBIDDEN, NOT_FOUND = 200, 403, 404
 
@@ -93,7 +90,7 @@ class HttpClient:
             LimitUnknown: it does not tell them.
             ModelError: it cannot be asked.
         """
-        return self._limits(name) if self._limits else self.get_model_within(name, LIMITS_S)
+        return self.get_model_within(name, LIMITS_S)
 
     def get_model_within(self, name: str, deadline_s: float) -> Model:
         """Return the model's limits, within `deadline_s` seconds, as get_model() does."""
