@@ -12,8 +12,8 @@ from convo.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from convo import types as types
-    from convo.aio import AsyncConversation as AsyncConversation
-    from convo.aio import AsyncStore as AsyncStore
+    from convo.aio.conversation import AsyncConversation as AsyncConversation
+    from convo.aio.stores import AsyncStore as AsyncStore
     from convo.clients.base import AsyncChatClient as AsyncChatClient
     from convo.clients.base import AsyncStreamingClient as AsyncStreamingClient
     from convo.clients.base import ChatClient as ChatClient
@@ -78,10 +78,12 @@ if TYPE_CHECKING:
     from convo.models import list_models as list_models
     from convo.retry import RequestOptions as RequestOptions
     from convo.retry import Retry as Retry
+    from convo.store.branches import NewFork as NewFork
     from convo.store.conversations import NewConversation as NewConversation
     from convo.store.repository import ConversationRepository as ConversationRepository
     from convo.stores import Store as Store
     from convo.values import BlockedReason as BlockedReason
+    from convo.values import Branch as Branch
     from convo.values import Candidate as Candidate
     from convo.values import CitationMetadata as CitationMetadata
     from convo.values import CitationSource as CitationSource
@@ -94,15 +96,14 @@ if TYPE_CHECKING:
     from convo.values import MessagePrompt as MessagePrompt
     from convo.values import Model as Model
     from convo.values import Parameters as Parameters
+    from convo.values import Preference as Preference
     from convo.values import PromptRecord as PromptRecord
     from convo.values import Turn as Turn
     from convo.values import Usage as Usage
 
 _HOMES = {
-    "convo.aio": (
-        "AsyncConversation",
-        "AsyncStore",
-    ),
+    "convo.aio.conversation": ("AsyncConversation",),
+    "convo.aio.stores": ("AsyncStore",),
     "convo.discuss": (
         "ChatResponse",
         "chat",
@@ -177,11 +178,13 @@ _HOMES = {
         "RequestOptions",
         "Retry",
     ),
+    "convo.store.branches": ("NewFork",),
     "convo.store.conversations": ("NewConversation",),
     "convo.store.repository": ("ConversationRepository",),
     "convo.stores": ("Store",),
     "convo.values": (
         "BlockedReason",
+        "Branch",
         "Candidate",
         "CitationMetadata",
         "CitationSource",
@@ -194,6 +197,7 @@ _HOMES = {
         "MessagePrompt",
         "Model",
         "Parameters",
+        "Preference",
         "PromptRecord",
         "Turn",
         "Usage",

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from convo import journal
 from convo.clients.base import ChatRequest
+from convo.errors import PromptTooLong
 from convo.prompt import Budget, Measured, fit, input_limit
 from convo.store.repository import ConversationRepository
 from convo.store.rows import LatestTurn
 from convo.store.turns import Attempt
-from convo.values import ConversationRecord, Fit, Message, Model, Parameters, PromptRecord
+from convo.values import MODEL, ConversationRecord, Fit, Message, Model, Parameters, PromptRecord
 
 LEASE_MARGIN_S = 10.0
 """How much longer than the call's deadline an attempt is taken to be alive."""
@@ -63,7 +65,26 @@ def asked(
 
     `last` is the conversation's last turn; where that is the open one itself, `before` is the one before it.
     """
-    sent = fitted(repository, record, last, message, ask, before=before)
+    return _begun(record, message, ask, fitted(repository, record, last, message, ask, before=before))
+
+
+def asked_again(
+    repository: ConversationRepository, record: ConversationRecord, last: LatestTurn, message: Message, ask: Ask
+) -> Begun:
+    """Make the attempt at another answer to the last turn: to the prompt that it remembers, else to one made now.
+
+    Raises:
+        PromptTooLong: the prompt does not fit the model that is to answer now.
+    """
+    if last.window_start is None:
+        begun = asked(repository, record, last, message, ask, before=repository.turn_before(record, last.number))
+    else:
+        begun = _begun(record, message, ask, _sent_before(repository, record, last, last.window_start, ask))
+    attempt = replace(begun.attempt, is_regeneration=True, keeps_prompt=last.window_start is not None)
+    return replace(begun, attempt=attempt)
+
+
+def _begun(record: ConversationRecord, message: Message, ask: Ask, sent: Fit) -> Begun:
     parameters = merged(record.parameters, ask.overrides)
     attempt = Attempt(
         turn=message.turn or 0,
@@ -79,13 +100,32 @@ def asked(
     return Begun(record, ask, attempt, sent, request)
 
 
+def _sent_before(
+    repository: ConversationRepository, record: ConversationRecord, last: LatestTurn, start: int, ask: Ask
+) -> Fit:
+    """Return the prompt that the last turn remembers, whose window began at position `start`."""
+    budget = _budget(record, ask)
+    prompt = repository.prompt(record, last.number, start=start, first_example=last.first_example)
+    messages = prompt.messages[budget.user_first and prompt.messages[0].side == MODEL :]
+    estimate = budget.of_context(prompt.context, record.context_tokens)
+    estimate += sum(map(budget.of_example, prompt.examples)) + sum(map(budget.of_message, messages))
+    counted, is_same = last.input_tokens, last.model == ask.model_name == ask.model.name
+    tokens = counted if counted is not None and is_same else math.ceil(estimate * ask.factor)
+    if tokens > budget.limit:
+        raise PromptTooLong(tokens=tokens, limit=budget.limit, sent_before=True)
+    left_out = (last.first_example or 0, start - record.first_position)
+    return Fit(tokens, budget.limit, prompt.context, prompt.examples, messages, *left_out, estimate=estimate)
+
+
 def shortened(repository: ConversationRepository, begun: Begun, factor: float) -> Begun | None:
-    """Trim the prompt of an open turn anew, with another factor; None when that makes it no shorter.
+    """Trim the prompt of an open turn anew, with another factor; None when that makes it no shorter, or must not.
 
     Raises:
         PromptTooLong: the context and the newest message alone exceed the limit then.
     """
     ask, attempt = replace(begun.ask, factor=factor), begun.attempt
+    if attempt.keeps_prompt:
+        return None
     sent = fitted(repository, begun.record, None, attempt.message, ask)
     if sent.estimate >= begun.fit.estimate:
         return None
@@ -109,19 +149,14 @@ def fitted(
         PromptTooLong: the context and the newest message alone exceed the limit.
         ModelChanged: to be prepared anew, as it has other limits.
     """
-    if ask.assumed_model is not None and ask.assumed_model != record.model:
-        raise ModelChanged
-    limit = record.input_token_limit or input_limit(
-        ask.model, merged(record.parameters, ask.overrides).max_output_tokens
-    )
-    budget = Budget(limit, ask.model.message_overhead, ask.model.user_first, ask.factor, _measured(before or last, ask))
+    budget = _budget(record, ask, _measured(before or last, ask))
     examples = repository.examples(record)
     taken = budget.of_context(record.context, record.context_tokens) + budget.of_message(message)
     taken += sum(budget.of_example(each) for each in examples)
     number = message.turn or 0
     cut = last.window_start if last else None
     length = None if cut is None else number - (cut + 1) // 2
-    room = max(int(limit / ask.factor) - taken, 0)
+    room = max(int(budget.limit / ask.factor) - taken, 0)
     window, unread = repository.window(record, number, room, budget.of_message, last_length=length)
     return fit(
         record.context,
@@ -133,6 +168,19 @@ def fitted(
         trim=record.trim,
         cut=cut,
     )
+
+
+def _budget(record: ConversationRecord, ask: Ask, measured: Measured | None = None) -> Budget:
+    """Return what a prompt may hold.
+
+    Raises:
+        ModelChanged: as fitted().
+    """
+    if ask.assumed_model is not None and ask.assumed_model != record.model:
+        raise ModelChanged
+    output = merged(record.parameters, ask.overrides).max_output_tokens
+    limit = record.input_token_limit or input_limit(ask.model, output)
+    return Budget(limit, ask.model.message_overhead, ask.model.user_first, ask.factor, measured)
 
 
 def _remembered(sent: Fit, record: ConversationRecord, ask: Ask, parameters: Parameters) -> PromptRecord:

@@ -9,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from typing import Any, Self, Unpack
 
-from convo import prepare
+from convo import options, prepare
 from convo.call import DEADLINE_S
 from convo.clients.base import Delta
 from convo.exchange import WAIT_S, Conflict, Exchange, Manner, Unfinished
 from convo.facts import ConversationFacts, Reply
-from convo.prepare import KEEP, Keep
-from convo.shapes import ParameterOptions
+from convo.shapes import ExamplesOptions, ParameterOptions
 from convo.steps import outcome, pieces
-from convo.values import ConversationRecord, Event, Example, Fit, Message, MessagePrompt, Turn
+from convo.values import KEEP, ConversationRecord, Event, Example, Fit, Keep, Message, MessagePrompt, Turn
 from convo.view import Opened, View
 
 
@@ -186,6 +185,74 @@ class Conversation(ConversationFacts):
         """
         self._view.choose(candidate, turn_number)
         return self
+
+    def regenerate(
+        self, *, deadline_s: float = DEADLINE_S, model: str | None = None, **parameters: Unpack[ParameterOptions]
+    ) -> Reply[Conversation]:
+        """Ask for another answer to the last turn; the reply has all that may be chosen, old and new.
+
+        The model is given just what it was given before, by the conversation's settings as they are now; `model` and
+        the parameters are for this time only. What it says that was not there becomes further candidates, and the
+        first of these is chosen; when there is none, and when the model fails, the choice stays as it was.
+
+        Raises:
+            TurnNotFound: there is no turn yet.
+            TurnInFlight, TurnUnfinished: the last turn has no answer, or another one is asked for already.
+            PromptTooLong: the turn's prompt does not fit the model that is to answer now.
+            ModelError, LeaseLost: as send().
+        """
+        manner = Manner.checked(parameters, deadline_s=deadline_s, model=model)
+        return outcome(Exchange(self._view, self, manner).regenerate())
+
+    def fork(
+        self,
+        *,
+        at: int | None = None,
+        name: str | None = None,
+        context: str | Keep | None = KEEP,
+        examples: ExamplesOptions | Keep | None = KEEP,
+        model: str | None = None,
+    ) -> Conversation:
+        """Return a new conversation that begins as this one, up to and with turn `at`; 0 leaves all turns out.
+
+        Without `at`, up to the last turn that has an answer. Settings, title and metadata are the same; another
+        context, or other examples (None for none), hold for what comes. The copied turns keep their candidates and
+        their choices, but not their request keys. This conversation does not change.
+
+        Raises:
+            TurnNotFound: there is no turn `at`.
+            TurnInFlight, TurnUnfinished: turn `at` has no answer yet.
+            NameTaken, InvalidInput, ModelNotFound: as Store.create(); nothing was stored.
+        """
+        steps = self._view.fork(at, name=name, context=context, examples=examples, model=model)
+        return Conversation(self._view.store, outcome(steps))
+
+    def edit(
+        self,
+        turn: int,
+        text: str,
+        *,
+        name: str | None = None,
+        deadline_s: float = DEADLINE_S,
+        model: str | None = None,
+        **parameters: Unpack[ParameterOptions],
+    ) -> Reply[Conversation]:
+        """Send `text` in the place of turn `turn`, in a fork; the reply's `conversation` is the new one.
+
+        It is a fork before that turn, and a send() to it; both are begun, or nothing is. `model` and the parameters
+        are for this turn only. This conversation does not change.
+
+        Raises:
+            TurnNotFound: there is no such turn.
+            NameTaken: the owner has another conversation of that name.
+            InvalidInput, ModelNotFound: as send().
+            ModelError: the model failed; the turn of the fork is kept: `error.conversation` is the fork's id.
+        """
+        made = Conversation(self._view.store, self.record)
+        question, number = prepare.question(text), options.whole_number(turn, "turn")
+        manner = Manner.checked(parameters, model=model, deadline_s=deadline_s)
+        new = prepare.forking(self.record, name=name)
+        return outcome(Exchange(made._view, made, manner).edit(number, new, question))
 
     def update(
         self,

@@ -24,7 +24,7 @@ Callers act on the type; the text names the thing and the remedy, and never hold
     │   ├── IdempotencyConflict          the same request_key with another text or options
     │   ├── LeaseLost                    the turn was taken over while the model answered
     │   └── ChoiceClosed                 the choice of an earlier turn stands
-    ├── ModelError                       a model was called, or had been resolved to be called; .retryable
+    ├── ModelError                       a model was called, or could have been; .conversation .turn .request_key
     │   ├── ReplyBlocked (ValueError)    no candidate came back; .reasons
     │   ├── BadModelResponse             what came back is not an answer
     │   ├── ServiceError                 the service answered with an error; .status .code .detail .retry_after_s
@@ -94,10 +94,12 @@ class LimitUnknown(InvalidInput):
 
 
 class PromptTooLong(InvalidInput):
-    """The context and the newest message alone exceed the model's limit."""
+    """The context and the newest message alone exceed the model's limit, or a prompt that was sent before does."""
 
-    def __init__(self, *, tokens: int, limit: int) -> None:
-        told = f"the context and the newest message need {tokens} tokens, and the limit is {limit}: shorten the message"
+    def __init__(self, *, tokens: int, limit: int, sent_before: bool = False) -> None:
+        what = "the turn's prompt needs" if sent_before else "the context and the newest message need"
+        remedy = "edit() the turn to have it trimmed" if sent_before else "shorten the message"
+        told = f"{what} {tokens} tokens, and the limit is {limit}: {remedy}"
         super().__init__(f"{told}, or use a model with a larger input_token_limit")
         self.tokens = tokens
         self.limit = limit
@@ -191,13 +193,9 @@ class TurnUnfinished(TurnError):
 
     def __init__(self, *, conversation: str, turn: int, request_key: str | None, state: str, error: str | None) -> None:
         why = f" ({error})" if error else ""
-        super().__init__(
-            f"turn {turn} of conversation {conversation} has no answer yet{why}: resume() asks the model again, "
-            "discard() drops it",
-            conversation=conversation,
-            turn=turn,
-            request_key=request_key,
-        )
+        told = f"turn {turn} of conversation {conversation} has no answer yet{why}: resume() asks the model again, "
+        told += "discard() drops it"
+        super().__init__(told, conversation=conversation, turn=turn, request_key=request_key)
         self.state = state
         self.error = error
 
@@ -228,13 +226,9 @@ class IdempotencyConflict(TurnError):
     """The request key was used before with another text or other options."""
 
     def __init__(self, *, conversation: str, turn: int, request_key: str) -> None:
-        super().__init__(
-            f"request key {request_key!r} was used for turn {turn} of conversation {conversation} "
-            "with another text or other options: use a new key",
-            conversation=conversation,
-            turn=turn,
-            request_key=request_key,
-        )
+        told = f"request key {request_key!r} was used for turn {turn} of conversation {conversation} with another text"
+        told += " or other options: use a new key"
+        super().__init__(told, conversation=conversation, turn=turn, request_key=request_key)
 
 
 class LeaseLost(TurnError):
@@ -250,7 +244,11 @@ class ChoiceClosed(TurnError):
 
 
 class ModelError(ConvoError):
-    """A model failed."""
+    """A model failed; says at which turn, when it was asked for one."""
+
+    conversation: str | None = None
+    turn: int | None = None
+    request_key: str | None = None
 
 
 class ReplyBlocked(ModelError, ValueError):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, Literal, TypedDict, TypeVar, Unpack, get_args
 
-from convo import asking, options, prepare, sampling, turn
+from convo import asking, branching, options, prepare, sampling, turn
 from convo.asking import LEASE_MARGIN_S, Ask, Begun
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient, ChatReply, Delta
@@ -33,7 +33,8 @@ from convo.facts import ConversationFacts, Reply, reply_of_answer, reply_of_turn
 from convo.models import Service
 from convo.shapes import ParameterOptions
 from convo.steps import Await, Call, Close, Left, Listen, Next, Pause, Show, Steps, Work
-from convo.store.turns import Answer
+from convo.store.branches import NewFork
+from convo.store.turns import Answer, Attempt
 from convo.streaming import END, Draft
 from convo.tokens import raised
 from convo.turn import Question
@@ -120,6 +121,7 @@ class Exchange(Generic[Talk]):
         self._is_open = False
         self._draft: Draft | None = None
         self._answer: Answer | None = None
+        self._attempt: Attempt | None = None
         self._has_shown = False
 
     def send(self, question: Question) -> Steps[Reply[Talk]]:
@@ -129,6 +131,14 @@ class Exchange(Generic[Talk]):
     def resume(self) -> Steps[Reply[Talk]]:
         """Ask again for the turn that was left without an answer."""
         return self._take(self._begin(self._again), self._call)
+
+    def regenerate(self) -> Steps[Reply[Talk]]:
+        """Ask for another answer to the last turn."""
+        return self._take(self._begin(self._anew), self._call)
+
+    def edit(self, number: int, new: NewFork, question: Question) -> Steps[Reply[Talk]]:
+        """Ask `question` in the place of turn `number`, in a fork, which the view shows from then on."""
+        return self._take(self._begin(partial(self._instead, number, new, question)), self._call)
 
     def stream(self, question: Question) -> Steps[Reply[Talk]]:
         """Ask `question`; show the answer as it comes, or in one piece when it is there already; store it."""
@@ -144,7 +154,7 @@ class Exchange(Generic[Talk]):
                 service, begun = yield from begin
                 if not isinstance(begun, Begun):
                     return self._answered(*begun)
-                self._view.record = begun.record
+                self._view.record, self._attempt = begun.record, begun.attempt
                 started = time.monotonic()
                 begun, reply = yield from self._asked(service.client, begun, ask)
                 self._answer = answer = prepare.answer(reply, round((time.monotonic() - started) * 1000))
@@ -152,6 +162,9 @@ class Exchange(Generic[Talk]):
             except GeneratorExit:  # nobody performs another step: the attempt ends here, unmarked
                 raise
             except BaseException as error:
+                if isinstance(error, ModelError) and (attempt := self._attempt):
+                    at = (self._view.record.id, attempt.turn, attempt.request_key)
+                    error.conversation, error.turn, error.request_key = at
                 if self._is_open or (self._holder and not isinstance(error, Exception)):
                     failure = error  # Python takes `error` away before the step is performed
                     yield Work(lambda: self._fail(failure), must_run=True)
@@ -207,6 +220,14 @@ class Exchange(Generic[Talk]):
     def _again(self, ask: Ask) -> Begun:
         id, owner = self._view.record.id, self._view.record.owner
         return self._view.write(lambda repository: turn.resume(repository, id, owner, ask))
+
+    def _anew(self, ask: Ask) -> Begun:
+        id, owner = self._view.record.id, self._view.record.owner
+        return self._view.write(lambda repository: branching.regenerate(repository, id, owner, ask))
+
+    def _instead(self, number: int, new: NewFork, question: Question, ask: Ask) -> Begun:
+        id, owner = self._view.record.id, self._view.record.owner
+        return self._view.write(lambda repository: branching.edit(repository, id, owner, number, new, question, ask))
 
     def _resume_first(self, question: Question) -> Steps[Question]:
         """Answer the open turn; return `question` as it is to be asked after that."""
@@ -321,11 +342,12 @@ class Exchange(Generic[Talk]):
         """Mark the turn as left without an answer; should that fail too, this attempt is at its end all the same."""
         view, why = self._view, _reason(error)
         came = self._came(why if why in BROKEN_OFF else STREAM_CUT)
-        id, owner = view.record.id, view.record.owner
+        id, owner, model = view.record.id, view.record.owner, self._attempt.model if self._attempt else None
 
         def mark(came: Sequence[Candidate]) -> ConversationRecord | None:
             return view.write(
-                lambda repository: turn.fail(repository, id, owner, self._holder, why, came), within_s=FAILING_S
+                lambda repository: turn.fail(repository, id, owner, self._holder, why, came, model=model),
+                within_s=FAILING_S,
             )
 
         try:

@@ -87,6 +87,16 @@ class ConversationFacts:
         return self.record.version
 
     @property
+    def forked_from(self) -> str | None:
+        """The id of the conversation that this is a fork of, which may be gone; None when it is none."""
+        return self.record.forked_from
+
+    @property
+    def forked_at(self) -> int | None:
+        """The last turn that both have, 0 for none."""
+        return self.record.forked_at
+
+    @property
     def created_at(self) -> datetime:
         """When it was created."""
         return self.record.created_at
@@ -115,9 +125,14 @@ class Reply(Generic[Talk]):
 
 
 def reply_of_answer(begun: Begun, answer: Answer, stored: Stored, conversation: Talk) -> Reply[Talk]:
-    """Return the reply for an answer that has just been stored."""
+    """Return the reply for an answer that has just been stored; with all candidates, where there were some before."""
+    if stored.turn is not None:
+        return replace(reply_of_turn(stored.turn, conversation), usage=answer.usage, prompt=begun.fit)
     author = stored.record.authors[MODEL]
-    numbered = tuple(replace(each, index=stored.first + each.index, author=author) for each in answer.candidates)
+    numbered = tuple(
+        replace(each, index=stored.first + place, author=author, model=begun.attempt.model)
+        for place, each in enumerate(answer.candidates)
+    )
     chosen = numbered[0]
     turn = begun.attempt.turn
     return Reply(str(chosen.content), chosen.finish_reason, numbered, answer.usage, turn, begun.fit, conversation)

@@ -15,13 +15,14 @@ from convo.clients.base import ChatReply
 from convo.errors import InvalidInput, InvalidParameter, InvalidText, ReplyBlocked
 from convo.models import default_model, full_name
 from convo.options import MAX_DEADLINE_S
-from convo.shapes import CreateOptions, MessageOptions, ParameterOptions, SettingOptions
+from convo.shapes import CreateOptions, ExamplesOptions, MessageOptions, ParameterOptions, SettingOptions
+from convo.store.branches import NewFork
 from convo.store.conversations import NewConversation
 from convo.store.turns import Answer
 from convo.text import clean_message, clean_text
 from convo.tokens import estimate
 from convo.turn import Question
-from convo.values import MINIMAL, MODEL, STABLE, Candidate, ConversationRecord, Message
+from convo.values import KEEP, MINIMAL, MODEL, STABLE, Candidate, ConversationRecord, Keep, Message
 
 MAX_LABEL_BYTES = 1024
 """The longest name, owner, title or request key: they are indexed, and shown on one line."""
@@ -32,16 +33,6 @@ MAX_METADATA_DEPTH = 64
 """How deep metadata may nest: Python's JSON gives up near 1,000, earlier where the caller's own stack is deep."""
 
 _NUL_AS_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-
-
-class Keep:
-    """The mark of an argument that was not given, where None has a meaning of its own."""
-
-    def __repr__(self) -> str:
-        return "KEEP"
-
-
-KEEP = Keep()
 
 
 def creation(
@@ -98,6 +89,32 @@ def _chosen_of(history: list[Message], candidates: Sequence[MessageOptions]) -> 
         alternatives.setdefault(made.content, kept)
     found = alternatives.pop(chosen.content, replace(chosen, candidate=len(alternatives)))
     return [*history[:-1], found], list(alternatives.values())
+
+
+def forking(
+    record: ConversationRecord,
+    *,
+    name: str | None,
+    context: str | Keep | None = KEEP,
+    examples: ExamplesOptions | Keep | None = KEEP,
+    model: str | None = None,
+) -> NewFork:
+    """Return what ConversationRepository.fork() takes.
+
+    Raises:
+        InvalidInput, TypeError, ValueError, KeyError: as convo.options tells of each shape.
+    """
+    told: Message | Keep | None = KEEP
+    if not isinstance(context, Keep):
+        content = options.context_text(context)
+        told = None if content is None else Message(content=content, tokens=estimate(content))
+        token_limit(record.input_token_limit, told.tokens if told else 0)
+    return NewFork(
+        name=conversation_name(name) if name is not None else None,
+        model=model_label(model) if model is not None else None,
+        context=told,
+        examples=examples if isinstance(examples, Keep) else options.examples(examples),
+    )
 
 
 def changes(record: ConversationRecord, given: Mapping[str, Any]) -> dict[str, Any]:

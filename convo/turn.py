@@ -71,7 +71,9 @@ def begin(
     _check_version(record, question.expected_version)
     last = latest[0] if latest else None
     if last is not None and not last.is_settled:
-        raise _unsettled(record, last)
+        raise unsettled(record, last)
+    if last is not None and last.lease_owner is not None:
+        repository.release(record, last.number)
     salt = new_salt()
     message = Message(
         author=record.authors[USER],
@@ -122,7 +124,8 @@ def finish(repository: ConversationRepository, begun: Begun, answer: Answer) -> 
     It does not when the turn was taken over meanwhile: then it is kept beside the one that does.
     """
     record = repository.lock(begun.record.id, begun.record.owner)
-    stored = repository.finish_turn(record, begun.attempt, answer)
+    store = repository.finish_regeneration if begun.attempt.is_regeneration else repository.finish_turn
+    stored = store(record, begun.attempt, answer)
     if stored is not None:
         return stored, True
     return Stored(repository.keep_late(record, begun.attempt, answer), 0), False
@@ -153,16 +156,19 @@ def fail(
     holder: str,
     error: str,
     came: Sequence[Candidate] = (),
+    *,
+    model: str | None = None,
 ) -> ConversationRecord | None:
     """Leave the turn that `holder` has open unanswered, for `error`; None, and nothing done, when he has none.
 
-    What `came` of an answer is kept, as candidates that nobody chose.
+    What `came` of an answer of `model` is kept, as candidates that nobody chose. A turn that was to be answered again
+    keeps the answer that it has.
     """
     record = repository.lock(id, owner)
     latest = repository.latest_turns(record)
     if not latest or latest[0].lease_owner != holder:
         return None
-    return repository.fail_turn(record, latest[0].number, latest[0].fence, error, came)
+    return repository.fail_turn(record, latest[0], error, came, model=model)
 
 
 def discard(repository: ConversationRepository, id: str, owner: str) -> tuple[ConversationRecord, str | None]:
@@ -194,7 +200,7 @@ def choose(
     if not latest or latest[0].number != number:
         raise TurnNotFound(record.id, number)
     if not latest[0].is_settled:
-        raise _unsettled(record, latest[0])
+        raise unsettled(record, latest[0])
     return repository.choose(record, number, candidate)
 
 
@@ -218,7 +224,7 @@ def next_message(
     """
     latest = repository.latest_turns(record)
     if latest and not latest[0].is_settled:
-        raise _unsettled(record, latest[0])
+        raise unsettled(record, latest[0])
     number = record.turn_count + 1
     message = Message(
         record.authors[USER], question.content, tokens=question.tokens, position=2 * number - 1, turn=number
@@ -237,7 +243,7 @@ def _repeat(
     if known.state == DONE:
         return record, repository.turn(record, known.number)
     if known.is_alive:
-        raise _unsettled(record, known)
+        raise unsettled(record, known)
     return _again(repository, record, known, ask)
 
 
@@ -253,7 +259,7 @@ def _open_turn(repository: ConversationRepository, record: ConversationRecord) -
     if not latest or latest[0].state == DONE:
         raise NoOpenTurn(conversation=record.id, turn=record.turn_count)
     if latest[0].is_alive:
-        raise _unsettled(record, latest[0])
+        raise unsettled(record, latest[0])
     return latest[0]
 
 
@@ -262,7 +268,7 @@ def _check_version(record: ConversationRecord, expected: int | None) -> None:
         raise VersionConflict(conversation=record.id, turn=record.turn_count, version=record.version, expected=expected)
 
 
-def _unsettled(record: ConversationRecord, turn: LatestTurn) -> TurnError:
+def unsettled(record: ConversationRecord, turn: LatestTurn) -> TurnError:
     """Return the error for a turn that must be settled first."""
     if turn.is_alive:
         return TurnInFlight(

@@ -26,6 +26,16 @@ MINIMAL, STABLE = "minimal", "stable"
 """How the window is trimmed: as little as possible, or in larger steps that keep the beginning of the prompt."""
 
 
+class Keep:
+    """The mark of an argument that was not given, where None has a meaning of its own."""
+
+    def __repr__(self) -> str:
+        return "KEEP"
+
+
+KEEP = Keep()
+
+
 class DictLike(Mapping[str, Any]):
     """A value that also reads as the dictionary which `google.generativeai.types` documents: ``message["content"]``.
 
@@ -116,6 +126,8 @@ class Message(DictLike):
     """Makes the journal's commitment to the content unguessable; erased with it."""
     citation_metadata: CitationMetadata | None = None
     """Of an answer of chat(); none is stored."""
+    model: str | None = None
+    """Of a stored candidate: the model that gave it, where that is another one than its turn's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -165,6 +177,8 @@ class Candidate(DictLike):
     author: str = "1"
     citation_metadata: CitationMetadata | None = None
     """Where parts of it may come from, of a service that tells; none is stored."""
+    model: str | None = None
+    """The model that gave it, by name, of a stored one; None when that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +339,10 @@ class ConversationRecord:
     created_at: datetime
     updated_at: datetime
     context_salt: bytes | None = field(default=None, repr=False, compare=False)
+    forked_from: str | None = None
+    """The id of the conversation that it is a fork of; that one may be gone."""
+    forked_at: int | None = None
+    """The last turn that both have, 0 for none."""
 
     @property
     def short_id(self) -> str:
@@ -342,3 +360,28 @@ class Event:
     body: bytes
     """Canonical JSON: what was hashed."""
     digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A conversation in the tree of its forks."""
+
+    record: ConversationRecord
+    depth: int
+    """How many forks lie between it and the root, which has 0."""
+    beginning: str | None
+    """Of the first message that it does not share with the conversation it is a fork of; None while there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """What a person preferred to what."""
+
+    conversation: str
+    """Its id."""
+    turn: int
+    prompt: MessagePrompt
+    """What the answers were given to; without the messages that did not fit."""
+    chosen: Candidate
+    rejected: tuple[Candidate, ...]
+    """In the order of their index."""

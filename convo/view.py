@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from convo import options, prepare, sampling, turn
+from convo import branching, options, prepare, sampling, turn
 from convo.asking import Ask, ModelChanged, merged
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient
@@ -16,12 +16,12 @@ from convo.errors import StoreError
 from convo.facts import Reply
 from convo.line import Line
 from convo.models import Service
-from convo.shapes import ParameterOptions
+from convo.shapes import ExamplesOptions, ParameterOptions
 from convo.steps import Resolve, Steps, Work
 from convo.store.database import Database
 from convo.store.repository import ConversationRepository
 from convo.turn import Question
-from convo.values import ConversationRecord, Event, Example, Fit, Message, MessagePrompt, Parameters, Turn
+from convo.values import ConversationRecord, Event, Example, Fit, Keep, Message, MessagePrompt, Parameters, Turn
 
 Result = TypeVar("Result")
 
@@ -108,6 +108,29 @@ class View:
         turn_number = None if turn_number is None else options.whole_number(turn_number, "turn_number")
         id, owner = self.record.id, self.record.owner
         self.record = self.write(lambda repository: turn.choose(repository, id, owner, candidate, turn_number))
+
+    def fork(
+        self,
+        at: int | None,
+        *,
+        name: str | None,
+        context: str | Keep | None,
+        examples: ExamplesOptions | Keep | None,
+        model: str | None,
+    ) -> Steps[ConversationRecord]:
+        """Copy the conversation up to a turn; a model that nobody serves is refused before."""
+        number = None if at is None else options.whole_number(at, "at")
+        record = self.record
+        new = prepare.forking(record, name=name, context=context, examples=examples, model=model)
+        if new.model is not None:
+            limit = record.input_token_limit
+            yield Resolve(new.model, self.store.client, DEADLINE_S, limit, record.parameters)
+
+        def work(repository: ConversationRepository) -> ConversationRecord:
+            return branching.fork(repository, record.id, record.owner, number, new)
+
+        made: ConversationRecord = yield Work(partial(self.write, work))
+        return made
 
     def read(self, work: Callable[[ConversationRepository, ConversationRecord], Result]) -> Result:
         """Run `work` on the conversation as it is stored now."""

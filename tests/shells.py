@@ -71,6 +71,25 @@ class _Blocking:
             return replace(found, conversation=self._clothed(found.conversation))
         return [self._clothed(each) for each in found] if isinstance(found, list) else found
 
+    def _driven(self, pieces: Any) -> Generator[Any]:
+        """Yield what an async generator yields, whose one task takes a step at each wish for the next one."""
+        outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        wishes, granted = self._portal.call(anyio.create_memory_object_stream, 1)
+        pump = self._portal.start_task_soon(_pump, pieces, granted, outcomes)
+        try:
+            while True:
+                self._portal.call(wishes.send_nowait, None)
+                piece, error = outcomes.get()
+                if isinstance(error, StopAsyncIteration):
+                    return
+                if error is not None:
+                    raise error
+                yield piece
+        finally:
+            self._portal.call(wishes.close)
+            if (error := pump.result()) is not None:
+                raise error
+
 
 class BlockingStore(_Blocking):
     """An AsyncStore that is used as a Store."""
@@ -81,6 +100,10 @@ class BlockingStore(_Blocking):
 
     def __exit__(self, *error: Any) -> None:
         self._call(self._inner.__aexit__, *error)
+
+    def preferences(self, *given: Any, **named: Any) -> Generator[convo.Preference]:
+        """Return what the async iterator yields."""
+        return self._driven(self._inner.preferences(*given, **named))
 
     @property
     def _store(self) -> BlockingStore:
@@ -108,26 +131,8 @@ class BlockingConversation(_Blocking):
         return self
 
     def stream(self, *given: Any, **named: Any) -> Generator[convo.Delta]:
-        """Return the pieces of the async stream, whose one task takes a step at each wish for the next one."""
+        """Return the pieces of the async stream."""
         return self._driven(self._inner.stream(*given, **named))
-
-    def _driven(self, pieces: Any) -> Generator[convo.Delta]:
-        outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        wishes, granted = self._portal.call(anyio.create_memory_object_stream, 1)
-        pump = self._portal.start_task_soon(_pump, pieces, granted, outcomes)
-        try:
-            while True:
-                self._portal.call(wishes.send_nowait, None)
-                piece, error = outcomes.get()
-                if isinstance(error, StopAsyncIteration):
-                    return
-                if error is not None:
-                    raise error
-                yield piece
-        finally:
-            self._portal.call(wishes.close)
-            if (error := pump.result()) is not None:
-                raise error
 
 
 async def _outcome(work: Callable[[], Awaitable[Any]]) -> Outcome:

@@ -312,6 +312,11 @@ USES: dict[str, Callable[[convo.AsyncStore, convo.AsyncConversation], Awaitable[
     "update": lambda _, talk: talk.update(title="t"),
     "resume": lambda _, talk: refused(talk.send, "d", then=talk.resume),
     "discard": lambda _, talk: refused(talk.send, "e", then=talk.discard),
+    "regenerate": lambda _, talk: talk.regenerate(),
+    "fork": lambda _, talk: talk.fork(),
+    "edit": lambda _, talk: talk.edit(1, "f"),
+    "tree": lambda store, talk: store.tree(talk.id),
+    "preferences": lambda store, _: preferred(store),
     "delete": lambda store, _: store.delete("talk"),
     "close": lambda store, _: store.close(),
 }
@@ -322,6 +327,10 @@ async def drained(talk: convo.AsyncConversation, text: str) -> str:
     """Return what a stream brings."""
     async with aclosing(talk.stream(text)) as pieces:
         return "".join([each.text async for each in pieces])
+
+
+async def preferred(store: convo.AsyncStore) -> list[convo.Preference]:
+    return [each async for each in store.preferences()]
 
 
 async def refused(send: Callable[[str], Awaitable[object]], text: str, then: Callable[[], Awaitable[object]]) -> None:
@@ -338,7 +347,7 @@ def test_every_method_is_used_here():
 
 
 async def test_no_method_uses_the_database_in_the_thread_of_the_event_loop(url: str):
-    answers = ["a", "b", ValueError(), "d", ValueError()]
+    answers = ["a", "b", ValueError(), "d", ValueError(), "d2", "f"]
     speakers: dict[int, str] = {}
 
     def speak(*given: object) -> None:

@@ -18,25 +18,29 @@ OWNERS = ["", "b", "A", "a ", " a", "%", "_"]
 BY_REFERENCE: dict[str, Callable[[convo.Store, str, str], object]] = {
     "get": lambda store, reference, owner: store.get(reference, owner=owner),
     "delete": lambda store, reference, owner: store.delete(reference, owner=owner),
+    "tree": lambda store, reference, owner: store.tree(reference, owner=owner),
 }
-OTHERS = {"create", "create_from", "find", "get_or_create", "list"}
+OTHERS = {"create", "create_from", "find", "get_or_create", "list", "preferences"}
 
 IN_REPOSITORY: dict[str, Callable[[convo.ConversationRepository, str, str], object]] = {
     "find": lambda repository, reference, owner: repository.find(reference, owner),
     "get": lambda repository, reference, owner: repository.get(reference, owner),
     "lock": lambda repository, reference, owner: repository.lock(reference, owner),
 }
-OTHERS_IN_REPOSITORY = {"find_name", "list"}
+OTHERS_IN_REPOSITORY = {"find_name", "list", "next_choices"}
 
 OF_A_CONVERSATION: dict[str, Callable[[convo.Conversation], object]] = {
     "as_prompt": lambda talk: talk.as_prompt(),
     "choose": lambda talk: talk.choose(0),
     "discard": lambda talk: talk.discard(),
+    "edit": lambda talk: talk.edit(1, "x"),
     "events": lambda talk: talk.events(),
     "examples": lambda talk: talk.examples(),
+    "fork": lambda talk: talk.fork(),
     "messages": lambda talk: talk.messages(),
     "preview": lambda talk: talk.preview("x"),
     "refresh": lambda talk: talk.refresh(),
+    "regenerate": lambda talk: talk.regenerate(),
     "resume": lambda talk: talk.resume(),
     "send": lambda talk: talk.send("x"),
     "stream": lambda talk: list(talk.stream("x")),
@@ -102,6 +106,7 @@ def test_the_repository_reaches_none_either(store: convo.Store, talk: convo.Conv
         assert [convo.ConversationNotFound] * len(uses) == refused
         assert [None] * len(OWNERS) == [repository.find_name("talk", owner) for owner in OWNERS]
         assert [[]] * len(OWNERS) == [repository.list(owner) for owner in OWNERS]
+        assert [None] * len(OWNERS) == [repository.next_choices(owner, None) for owner in OWNERS]
 
 
 def test_the_owner_of_a_conversation_in_hand_is_asked_again(store: convo.Store, talk: convo.Conversation):
@@ -125,6 +130,17 @@ def test_a_page_goes_on_among_ones_own_only(store: convo.Store, talk: convo.Conv
     newest = store.create(owner="b")
     assert [older[1]] == [each.id for each in store.list(owner="b", after=newest)]
     assert [older[0], talk.id] == [each.id for each in store.list(owner="a", after=newest)]
+
+
+def test_preferences_are_ones_own_only(store: convo.Store, talk: convo.Conversation):
+    talk.send("x", candidate_count=2)
+    talk.choose(1)
+    found = [[each.conversation for each in store.preferences(owner=owner)] for owner in ("a", *OWNERS)]
+    assert [[talk.id], *[[]] * len(OWNERS)] == found
+
+
+def test_a_fork_is_of_the_owner_of_its_conversation(store: convo.Store, talk: convo.Conversation):
+    assert ("a", {"a"}) == (talk.fork().owner, {each.record.owner for each in store.tree("talk", owner="a")})
 
 
 def test_a_name_of_another_owner_is_free(store: convo.Store, talk: convo.Conversation):

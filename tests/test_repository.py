@@ -67,7 +67,7 @@ def writes(
     first = attempt(record, 1, salted("a", 1))
     record = repository.begin_turn(record, first)
     yield "begin", record
-    record = repository.fail_turn(record, first.turn, first.fence, "ModelError")
+    record = repository.fail_turn(record, repository.latest_turns(record)[0], "ModelError")
     yield "fail", record
     second = attempt(record, 1, first.message)
     record = repository.begin_again(record, second)
@@ -198,10 +198,11 @@ def test_an_attempt_without_its_fence_stores_nothing(session: Session):
     record = repository.create(convo.NewConversation(model="m"))
     old = attempt(record, 1, salted("a", 1))
     record = repository.begin_turn(record, old)
+    [open_turn] = repository.latest_turns(record)
     record = repository.begin_again(record, attempt(record, 1, old.message))
     late = [
         repository.finish_turn(record, old, Answer((convo.Candidate(0, "x"),))),
-        repository.fail_turn(record, old.turn, old.fence, "E"),
+        repository.fail_turn(record, open_turn, "E"),
     ]
     assert ([None, None], record, ()) == (late, repository.get(record.id), repository.turn(record, 1).candidates)
 

@@ -195,7 +195,8 @@ def sqlite_tables(connection: Connection) -> Description:
 def parts(sql: str) -> tuple[str, list[str], list[str], str]:
     head, body = sql.split("(", 1)
     body, tail = body.rsplit(")", 1)
-    lines = [" ".join(line.split()) for line in re.split(r",\s*\n", body)]
+    # a column that was added later stands on the line of the one before it
+    lines = [" ".join(line.split()) for line in re.split(r",\s*\n|, (?=[a-z_]+ (?:TEXT|INTEGER|BLOB))", body)]
     constraints = [line for line in lines if line.startswith("CONSTRAINT")]
     return head.strip(), [line for line in lines if line not in constraints], sorted(constraints), tail.strip()
 

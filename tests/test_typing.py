@@ -37,10 +37,18 @@ with convo.Store("sqlite://", client=ScriptedClient("a", ["b", "c"])) as store:
     parameters: convo.Parameters = record.parameters
     names: list[str] = [each.id for each in store.list(limit=5)]
     whole: convo.MessagePrompt = talk.as_prompt("next")
+    another: convo.Reply[convo.Conversation] = talk.regenerate(candidate_count=2, model="offline/echo")
+    fork: convo.Conversation = talk.fork(at=1, name="fork", context=None, examples=[("i", "o")], model="offline/echo")
+    edited: convo.Conversation = talk.edit(1, "ho", temperature=0.5).conversation
+    lineage: list[tuple[int, str | None]] = [(each.depth, each.record.forked_from) for each in store.tree(talk.id)]
+    preferred: list[convo.Preference] = list(store.preferences(owner=None))
+    rejected: list[str | None] = [each.content for each in preferred[0].rejected] + [preferred[0].chosen.model]
+    branches: list[convo.Branch] = store.tree(talk.id)
 
 def rows(session: Session) -> convo.ConversationRecord:
     repository = convo.ConversationRepository(session)
-    return repository.create(convo.NewConversation(model="offline/echo"))
+    record = repository.create(convo.NewConversation(model="offline/echo"))
+    return repository.fork(record, 0, convo.NewFork(name="fork"))
 
 async def main() -> None:
     async with convo.AsyncStore("sqlite://", client=ScriptedClient("a")) as store:
@@ -52,6 +60,8 @@ async def main() -> None:
         last: convo.Reply[convo.AsyncConversation] | None = talk.last_reply
         listed: list[convo.AsyncConversation] = await store.list(limit=5, after=talk)
         prompt: convo.MessagePrompt = await talk.as_prompt()
+        edited: convo.AsyncConversation = (await talk.edit(1, "ho")).conversation
+        chosen: list[int] = [each.chosen.index async for each in store.preferences()]
         kept: convo.AsyncConversation = await store.create_from(await convo.chat_async(prompt=prompt), name="kept")
 
 def said(talk: convo.Conversation) -> list[str]:
@@ -242,6 +252,11 @@ WRONG = [
     "saved['filters']",
     "convo.Retry(tries=3)",
     "talk.as_prompt(5)",
+    "talk.fork(1)",
+    "talk.fork(at='1')",
+    "talk.edit('1', 'x')",
+    "talk.regenerate('x')",
+    "async_fork: convo.AsyncConversation = talk.fork()",
 ]
 
 PROGRAM = STORES + CLIENTS + CHATS + ERRORS

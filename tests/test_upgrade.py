@@ -26,8 +26,8 @@ NEXT_MIGRATION = '''
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade() -> None:
@@ -60,9 +60,9 @@ def next_release(tmp_path: Path) -> Path:
     for folder in ("convo", "migrations"):
         shutil.copytree(HERE / folder, checkout / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(HERE / "alembic.ini", checkout)
-    (checkout / "migrations/versions/0003_next.py").write_text(NEXT_MIGRATION)
+    (checkout / "migrations/versions/0004_next.py").write_text(NEXT_MIGRATION)
     its_schema = checkout / "convo/store/schema.py"
-    its_schema.write_text(its_schema.read_text().replace(f'HEAD = "{schema.HEAD}"', 'HEAD = "0003"'))
+    its_schema.write_text(its_schema.read_text().replace(f'HEAD = "{schema.HEAD}"', 'HEAD = "0004"'))
     return checkout
 
 
@@ -94,25 +94,25 @@ def postgres(postgres_url: str) -> Iterator[Database]:
 
 def test_a_store_of_an_older_release_is_refused_with_the_remedy(filled_url: str, next_release: Path):
     said = run("-c", OPEN, filled_url, folder=next_release).stderr.splitlines()[-1]
-    remedy = "the store has schema 0002 and this release needs 0003: back it up, then run `convo db upgrade`"
+    remedy = "the store has schema 0003 and this release needs 0004: back it up, then run `convo db upgrade`"
     assert f"convo.errors.SchemaOutOfDate: {remedy}" == said
 
 
 def test_an_older_store_is_never_upgraded_by_itself(filled_url: str, next_release: Path):
     run("-c", OPEN, filled_url, folder=next_release)
-    assert "0002" == revision(filled_url)
+    assert "0003" == revision(filled_url)
 
 
 def test_an_upgrade_keeps_every_row(filled_url: str, next_release: Path):
     before = counts(filled_url)
     done = run("-c", UPGRADE, filled_url, folder=next_release)
-    assert (0, "0003", before) == (done.returncode, revision(filled_url), counts(filled_url))
+    assert (0, "0004", before) == (done.returncode, revision(filled_url), counts(filled_url))
 
 
 def test_an_upgrade_by_alembic_keeps_every_row(filled_url: str, next_release: Path):
     before = counts(filled_url)
     done = run("-m", "alembic", "-x", f"url={filled_url}", "upgrade", "head", folder=next_release)
-    assert (0, "0003", before) == (done.returncode, revision(filled_url), counts(filled_url))
+    assert (0, "0004", before) == (done.returncode, revision(filled_url), counts(filled_url))
 
 
 def test_an_upgrade_refuses_rows_that_refer_to_nothing(tmp_path: Path, next_release: Path):

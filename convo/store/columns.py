@@ -101,6 +101,24 @@ class database_now_ms(FunctionElement[int]):  # noqa: N801 - a function in SQL, 
     inherit_cache = True
 
 
+class event_turn(FunctionElement[int]):  # noqa: N801 - a function in SQL, written as one
+    """The turn of which an event's body tells: its argument is that body, canonical JSON as bytes."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(event_turn, "sqlite")
+def _turn_sqlite(element: event_turn, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - the hook's signature
+    # As text: json_extract() takes bytes for SQLite's own binary form.
+    return f"json_extract(CAST({compiler.process(element.clauses, **options)} AS TEXT), '$.turn')"
+
+
+@compiles(event_turn, "postgresql")
+def _turn_postgresql(element: event_turn, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - the hook's signature
+    return f"CAST(convert_from({compiler.process(element.clauses, **options)}, 'UTF8')::json ->> 'turn' AS INTEGER)"
+
+
 @compiles(database_now_ms, "sqlite")
 def _now_sqlite(element: database_now_ms, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401, ARG001 - the hook's signature
     # unixepoch('subsec') is NULL before SQLite 3.42; julianday is not.

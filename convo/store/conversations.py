@@ -271,6 +271,7 @@ class Conversations(Ledger):
 _SAME_NAMES = (
     *("id", "owner", "name", "title", "model", "context", "context_tokens", "input_token_limit", "trim"),
     *("metadata", "first_position", "turn_count", "fence", "journal_head", "created_at", "updated_at"),
+    *("forked_from", "forked_at"),
 )
 
 
@@ -296,6 +297,7 @@ def message_columns(id: str, turn: int, message: Message, at: datetime) -> dict[
         "repaired": message.repaired,
         "finish_reason": message.finish_reason,
         "created_at": at,
+        "model": message.model,
     }
 
 
@@ -322,12 +324,17 @@ def _created(
         "context": commitment("context", record.context, salts["context"]),
         "title": commitment("title", record.title, salts["title"]),
         "labels": commitment("labels", labels(record), salts["label"]),
-        "examples": [
-            [commitment("input", each.input, each.input_salt), commitment("output", each.output, each.output_salt)]
-            for each in examples
-        ],
+        "examples": example_commitments(examples),
         "opening": commitment("content", opening.content, opening.salt) if opening else None,
     }
+
+
+def example_commitments(examples: Sequence[Example]) -> list[list[str | None]]:
+    """Return the commitments to examples, oldest first, as they stand in events."""
+    return [
+        [commitment("input", each.input, each.input_salt), commitment("output", each.output, each.output_salt)]
+        for each in examples
+    ]
 
 
 def labels(record: ConversationRecord) -> str:

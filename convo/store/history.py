@@ -14,7 +14,7 @@ from convo.errors import TurnNotFound
 from convo.store import rows
 from convo.store.columns import database_now_ms
 from convo.store.ledger import BATCH, Ledger
-from convo.store.rows import MESSAGES, TURNS, LatestTurn
+from convo.store.rows import CONVERSATIONS, MESSAGES, TURNS, LatestTurn
 from convo.values import USER, ConversationRecord, Message, Turn
 
 FIRST_PAGE = 32
@@ -22,6 +22,7 @@ FIRST_PAGE = 32
 
 FIRST_TEXT = 200
 
+_BEGINNING = func.substr(MESSAGES.c.content, 1, FIRST_TEXT).label("beginning")
 _LATEST = [TURNS.c[name] for name in LatestTurn.__slots__ if name != "lease_left_ms"]
 _IS_CHOSEN = (MESSAGES.c.side == USER) | (MESSAGES.c.candidate == TURNS.c.chosen)
 _OF_TURN = (TURNS.c.conversation_id == MESSAGES.c.conversation_id) & (TURNS.c.number == MESSAGES.c.turn)
@@ -93,6 +94,11 @@ class History(Ledger):
         unread = 2 * high - record.first_position + 1 if high >= lowest else 0
         return read[::-1], unread
 
+    def said(self, record: ConversationRecord, start: int, last: int) -> list[Message]:
+        """Return the messages from position `start` to the end of turn `last`, oldest first, without erased turns."""
+        found = list(self._chosen_messages(record, (start + 1) // 2, last))[::-1]
+        return [each for each in found if each.position is not None and each.position >= start]
+
     def _chosen_messages(self, record: ConversationRecord, low: int, high: int) -> Iterator[Message]:
         """Yield the messages of settled turns from `low` to `high`, newest first, without turns that were erased."""
         wanted = (
@@ -119,12 +125,21 @@ class History(Ledger):
 
     def first_texts(self, ids: Sequence[str]) -> dict[str, str]:
         """Return the first FIRST_TEXT characters of each conversation's first user message, by id."""
-        beginning = func.substr(MESSAGES.c.content, 1, FIRST_TEXT).label("beginning")
-        first = (MESSAGES.c.turn == 1, MESSAGES.c.side == USER, MESSAGES.c.content.is_not(None))
+        return self._beginnings(select(MESSAGES.c.conversation_id, _BEGINNING).where(MESSAGES.c.turn == 1), ids)
+
+    def own_texts(self, ids: Sequence[str]) -> dict[str, str]:
+        """Return what first_texts() does; of forks, of the first message that is their own."""
+        first = (MESSAGES.c.conversation_id == CONVERSATIONS.c.id) & (
+            MESSAGES.c.turn == func.coalesce(CONVERSATIONS.c.forked_at, 0) + 1
+        )
+        texts = select(MESSAGES.c.conversation_id, _BEGINNING).join_from(CONVERSATIONS, MESSAGES, first)
+        return self._beginnings(texts, ids)
+
+    def _beginnings(self, texts: Select[Any], ids: Sequence[str]) -> dict[str, str]:
+        texts = texts.where(MESSAGES.c.side == USER, MESSAGES.c.content.is_not(None))
         found: dict[str, str] = {}
         for place in range(0, len(ids), BATCH):
-            some = MESSAGES.c.conversation_id.in_(ids[place : place + BATCH])
-            rows_of_some = self._execute(select(MESSAGES.c.conversation_id, beginning).where(some, *first))
+            rows_of_some = self._execute(texts.where(MESSAGES.c.conversation_id.in_(ids[place : place + BATCH])))
             found |= {row.conversation_id: row.beginning for row in rows_of_some}
         return found
 

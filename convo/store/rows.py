@@ -57,8 +57,8 @@ class LatestTurn:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the next turn may follow: answered, and not being answered again."""
-        return self.state == DONE and self.lease_owner is None
+        """Whether the next turn may follow: answered, and not being answered again by somebody who lives."""
+        return self.state == DONE and not self.is_alive
 
     @property
     def is_alive(self) -> bool:
@@ -90,6 +90,8 @@ def conversation(row: AnyRow) -> ConversationRecord:
         created_at=of["created_at"],
         updated_at=of["updated_at"],
         context_salt=of["context_salt"],
+        forked_from=of["forked_from"],
+        forked_at=of["forked_at"],
     )
 
 
@@ -107,6 +109,7 @@ def message(row: AnyRow) -> Message:
         repaired=row.repaired,
         created_at=row.created_at,
         salt=row.salt,
+        model=row.model,
     )
 
 
@@ -129,7 +132,7 @@ def turn(row: AnyRow, messages: Iterable[Message]) -> Turn:
         number=of["number"],
         state=of["state"],
         message=next((each for each in mine if each.side == USER), None),
-        candidates=tuple(_candidate(each) for each in mine if each.side != USER),
+        candidates=tuple(_candidate(each, of["model"]) for each in mine if each.side != USER),
         chosen=of["chosen"],
         model=of["model"],
         served_by=of["served_by"],
@@ -155,9 +158,15 @@ def _parameters(stored: Mapping[str, Any], id: str) -> Parameters:
         raise StoredDataError(f"conversation {id} has parameters that this release cannot read: {names}") from None
 
 
-def _candidate(message: Message) -> Candidate:
+def _candidate(message: Message, model: str | None) -> Candidate:
     return Candidate(
-        message.candidate, message.content, message.finish_reason, message.tokens, message.repaired, message.author
+        message.candidate,
+        message.content,
+        message.finish_reason,
+        message.tokens,
+        message.repaired,
+        message.author,
+        model=message.model or model,
     )
 
 

@@ -18,7 +18,7 @@ from convo.errors import SchemaOutOfDate, StoreCorrupt
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision that this release reads and writes; a constant, so that opening a store needs no Alembic."""
 
 VERSION_TABLE = "convo_schema"

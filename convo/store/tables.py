@@ -69,6 +69,12 @@ class ConversationRow(Base):
     __table_args__ = (
         UniqueConstraint("owner", "name"),
         Index(None, "owner", "updated_at", "id"),
+        Index(
+            None,
+            "forked_from",
+            sqlite_where=text("forked_from IS NOT NULL"),
+            postgresql_where=text("forked_from IS NOT NULL"),
+        ),
         CheckConstraint("fence >= 0", name="fence"),
         CheckConstraint("(context IS NULL) = (context_salt IS NULL)", name="context_salt"),
         CheckConstraint("(title IS NULL) = (title_salt IS NULL)", name="title_salt"),
@@ -227,7 +233,8 @@ class MessageRow(Base):
     finish_reason: Mapped[str | None]
     created_at: Mapped[datetime]
     salt: Mapped[bytes | None]
-    content: Mapped[str | None]  # last: SQLite reads the pages of a long text only when it is asked for
+    content: Mapped[str | None]  # after the others: SQLite reads the pages of a long text only when it is asked for
+    model: Mapped[str | None]  # that gave this candidate; NULL when it is the turn's
 
 
 class ExampleRow(Base):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, insert, select, update
 
 from convo import journal
 from convo.errors import CandidateNotFound
@@ -16,7 +16,7 @@ from convo.store.columns import database_now_ms
 from convo.store.conversations import commitment, message_columns
 from convo.store.history import History, in_order
 from convo.store.ledger import new_salt, utc_now
-from convo.store.rows import MESSAGES, TURNS
+from convo.store.rows import MESSAGES, TURNS, LatestTurn
 from convo.values import (
     BROKEN_OFF,
     DONE,
@@ -52,6 +52,10 @@ class Attempt:
     prev_chosen: int | None = None
     refused: PromptRecord | None = None
     """The prompt that was sent first, and was too long; `prompt` is the shorter one that took its place."""
+    is_regeneration: bool = False
+    """Whether the turn has an answer, which stands while another one is asked for."""
+    keeps_prompt: bool = False
+    """Whether the turn remembers the prompt already: just that one is sent again, and none that is shorter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,8 @@ class Stored:
 
     record: ConversationRecord
     first: int
+    turn: Turn | None = None
+    """The turn as it is now, where it had other candidates before."""
 
 
 class Turns(History):
@@ -82,7 +88,7 @@ class Turns(History):
         asked = {name: getattr(attempt, name) for name in ("request_key", "request_hash", "prev_chosen")}
         self._execute(insert(TURNS).values(**key, **asked, **_attempt_columns(attempt)))
         self._execute(insert(MESSAGES), message_columns(record.id, attempt.turn, attempt.message, at))
-        body = _attempt_body(attempt) | {
+        body = attempt_body(attempt) | {
             "text": commitment("content", attempt.message.content, attempt.message.salt),
             "tokens": attempt.message.tokens,
         }
@@ -92,7 +98,7 @@ class Turns(History):
         """Take an unanswered turn over: a new fence shuts out whoever held it, and the prompt is made anew."""
         open_turn = update(TURNS).where(TURNS.c.conversation_id == record.id, TURNS.c.number == attempt.turn)
         self._execute(open_turn.values(error=None, finished_at=None, **_attempt_columns(attempt)))
-        return self._append(record, "resume", _attempt_body(attempt), utc_now(), fence=attempt.fence)
+        return self._append(record, "resume", attempt_body(attempt), utc_now(), fence=attempt.fence)
 
     def finish_turn(self, record: ConversationRecord, attempt: Attempt, answer: Answer) -> Stored | None:
         """Store an answer, the first candidate chosen; None, and nothing stored, when the fence is another's."""
@@ -108,33 +114,41 @@ class Turns(History):
             output_tokens=answer.usage.output_tokens if answer.usage else None,
             latency_ms=answer.latency_ms,
             finished_at=at,
-            **(_prompt_columns(attempt.prompt) if attempt.refused else {}),
+            **(prompt_columns(attempt.prompt) if attempt.refused else {}),
         )
         if settled is None:
             return None
         body = {"turn": attempt.turn, "fence": attempt.fence, "chosen": settled.chosen, "by": "model"}
         body |= {"candidates": self._insert_candidates(record, attempt.turn, settled.chosen, answer.candidates, at)}
-        body |= _answer_body(answer) | _second_body(attempt)
+        body |= answer_body(answer) | second_body(attempt)
         return Stored(self._append(record, "finish", body, at), settled.chosen)
 
     def renew_lease(self, record: ConversationRecord, attempt: Attempt) -> bool:
         """Let the lease of an attempt begin anew; False when its fence is another's. The journal has no word of it."""
-        mine = update(TURNS).where(*_is_held(record, attempt.turn, attempt.fence)).returning(TURNS.c.fence)
+        mine = update(TURNS).where(*is_held(record, attempt.turn, attempt.fence)).returning(TURNS.c.fence)
         return self._execute(mine.values(lease_expires=_lease_end(attempt))).first() is not None
 
     def fail_turn(
-        self, record: ConversationRecord, turn: int, fence: int, error: str, came: Sequence[Candidate] = ()
+        self,
+        record: ConversationRecord,
+        turn: LatestTurn,
+        error: str,
+        came: Sequence[Candidate] = (),
+        *,
+        model: str | None = None,
     ) -> ConversationRecord | None:
         """Leave a turn unanswered for `error`, a type's name; None when the fence is another's.
 
-        What came of the answer is kept, as candidates that nobody chose, and that no prompt will hold.
+        What `came` of the answer of `model` is kept, as candidates that nobody chose, and that no prompt will hold. A
+        turn that was to be answered again keeps the answer that it has.
         """
         at = utc_now()
-        if self._close(record, turn, fence, state=FAILED, error=error, finished_at=at) is None:
+        left = {} if turn.state == DONE else {"state": FAILED, "error": error, "finished_at": at}
+        if self._close(record, turn.number, turn.fence, **left) is None:
             return None
-        body: dict[str, Any] = {"turn": turn, "fence": fence, "error": error}
+        body: dict[str, Any] = {"turn": turn.number, "fence": turn.fence, "error": error}
         if came:
-            body["candidates"] = self._add_candidates(record, turn, came, at)
+            body["candidates"] = self._add_candidates(record, turn.number, came, at, model=model)
         return self._append(record, "fail", body, at)
 
     def keep_late(self, record: ConversationRecord, attempt: Attempt, answer: Answer) -> ConversationRecord:
@@ -145,8 +159,8 @@ class Turns(History):
         at = utc_now()
         body: dict[str, Any] = {"turn": attempt.turn, "fence": attempt.fence, "count": len(answer.candidates)}
         if self._stands(record, attempt):
-            body["candidates"] = self._add_candidates(record, attempt.turn, answer.candidates, at)
-        return self._append(record, "late", body | _answer_body(answer) | _second_body(attempt), at)
+            body["candidates"] = self._add_candidates(record, attempt.turn, answer.candidates, at, model=attempt.model)
+        return self._append(record, "late", body | answer_body(answer) | second_body(attempt), at)
 
     def discard_turn(self, record: ConversationRecord, turn: Turn) -> ConversationRecord:
         """Delete an unanswered last turn with its texts; the journal keeps the commitments to them."""
@@ -165,21 +179,26 @@ class Turns(History):
         Raises:
             CandidateNotFound: the turn has none of that index, or it broke off.
         """
-        replies = select(MESSAGES.c.candidate).where(
-            MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn == turn, MESSAGES.c.side == MODEL
-        )
-        replies = replies.where(func.coalesce(MESSAGES.c.finish_reason, "").not_in(BROKEN_OFF))
-        if candidate not in self._execute(replies).scalars().all():
+        if candidate not in self._execute(self._whole_candidates(record, turn, MESSAGES.c.candidate)).scalars().all():
             raise CandidateNotFound(record.id, turn, candidate)
-        of_it = update(TURNS).where(TURNS.c.conversation_id == record.id, TURNS.c.number == turn)
-        self._execute(of_it.values(chosen=candidate))
+        self.release(record, turn, chosen=candidate)
         return self._append(record, "choose", {"turn": turn, "chosen": candidate, "by": "user"}, utc_now())
+
+    def release(self, record: ConversationRecord, turn: int, **columns: Any) -> None:  # noqa: ANN401 - of several types
+        """Take the lease of a settled turn from somebody who died while he asked for another answer."""
+        of_it = update(TURNS).where(TURNS.c.conversation_id == record.id, TURNS.c.number == turn)
+        self._execute(of_it.values(lease_owner=None, lease_expires=None, **columns))
 
     def _close(self, record: ConversationRecord, turn: int, fence: int, **columns: Any) -> Any:  # noqa: ANN401 - a row
         """End an attempt that still holds its fence; return the turn's row, or None."""
-        mine = update(TURNS).where(*_is_held(record, turn, fence))
+        mine = update(TURNS).where(*is_held(record, turn, fence))
         closed = mine.values(lease_owner=None, lease_expires=None, **columns).returning(TURNS.c.chosen)
         return self._execute(closed).one_or_none()
+
+    def _whole_candidates(self, record: ConversationRecord, turn: int, *columns: ColumnElement[Any]) -> Select[Any]:
+        """Return a query for `columns` of the candidates of a turn that can be chosen."""
+        of_it = (MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn == turn, MESSAGES.c.side == MODEL)
+        return select(*columns).where(*of_it, func.coalesce(MESSAGES.c.finish_reason, "").not_in(BROKEN_OFF))
 
     def _next_candidate(self, record: ConversationRecord, turn: int) -> Any:  # noqa: ANN401 - an SQL expression
         """Return the index after the last candidate: one may stand there, of an attempt that broke off."""
@@ -189,16 +208,31 @@ class Turns(History):
         return taken.scalar_subquery()
 
     def _add_candidates(
-        self, record: ConversationRecord, turn: int, candidates: Sequence[Candidate], at: datetime
+        self,
+        record: ConversationRecord,
+        turn: int,
+        candidates: Sequence[Candidate],
+        at: datetime,
+        *,
+        model: str | None = None,
     ) -> list[dict[str, Any]]:
+        """Store candidates behind those that are there; `model` gave them. Return what the journal tells of each."""
         first = self._execute(select(self._next_candidate(record, turn))).scalar_one()
-        return self._insert_candidates(record, turn, first, candidates, at)
+        return self._insert_candidates(record, turn, first, candidates, at, model=model)
 
     def _insert_candidates(
-        self, record: ConversationRecord, turn: int, first: int, candidates: Sequence[Candidate], at: datetime
+        self,
+        record: ConversationRecord,
+        turn: int,
+        first: int,
+        candidates: Sequence[Candidate],
+        at: datetime,
+        *,
+        model: str | None = None,
     ) -> list[dict[str, Any]]:
-        """Store candidates from index `first`; return what the journal tells of each."""
-        messages = [_as_message(each, first + place, record.authors[MODEL]) for place, each in enumerate(candidates)]
+        """Store candidates from index `first`, of the turn's model or of `model`; return what the journal tells."""
+        author = record.authors[MODEL]
+        messages = [_as_message(each, first + place, author, model) for place, each in enumerate(candidates)]
         self._execute(insert(MESSAGES), [message_columns(record.id, turn, each, at) for each in messages])
         return [_told(each) for each in messages]
 
@@ -213,17 +247,17 @@ class Turns(History):
         return self._execute(same).first() is not None
 
 
-def _is_held(record: ConversationRecord, turn: int, fence: int) -> tuple[ColumnElement[bool], ...]:
-    """Return what is true of a turn that is being answered under a fence."""
+def is_held(record: ConversationRecord, turn: int, fence: int) -> tuple[ColumnElement[bool], ...]:
+    """Return what is true of a turn that is being answered under a fence, for the first time or again."""
     of_it = (TURNS.c.conversation_id == record.id, TURNS.c.number == turn)
-    return (*of_it, TURNS.c.fence == fence, TURNS.c.state == IN_FLIGHT)
+    return (*of_it, TURNS.c.fence == fence, TURNS.c.lease_owner.is_not(None))
 
 
 def _lease_end(attempt: Attempt) -> ColumnElement[int]:
     return database_now_ms() + int(attempt.lease_s * 1000)
 
 
-def _as_message(candidate: Candidate, index: int, author: str) -> Message:
+def _as_message(candidate: Candidate, index: int, author: str, model: str | None) -> Message:
     return Message(
         author=author,
         content=candidate.content,
@@ -233,6 +267,7 @@ def _as_message(candidate: Candidate, index: int, author: str) -> Message:
         finish_reason=candidate.finish_reason,
         repaired=candidate.repaired,
         salt=new_salt(),
+        model=model,
     )
 
 
@@ -245,15 +280,20 @@ def _attempt_columns(attempt: Attempt) -> dict[str, Any]:
     return {
         "state": IN_FLIGHT,
         "fence": attempt.fence,
-        "lease_owner": attempt.lease_owner,
-        "lease_expires": _lease_end(attempt),
         "model": attempt.model,
         "parameters": attempt.parameters.as_dict(),
-        **_prompt_columns(attempt.prompt),
+        **lease_columns(attempt),
+        **prompt_columns(attempt.prompt),
     }
 
 
-def _prompt_columns(prompt: PromptRecord) -> dict[str, Any]:
+def lease_columns(attempt: Attempt) -> dict[str, Any]:
+    """Return who holds a turn, and until when."""
+    return {"lease_owner": attempt.lease_owner, "lease_expires": _lease_end(attempt)}
+
+
+def prompt_columns(prompt: PromptRecord) -> dict[str, Any]:
+    """Return what a turn's row remembers of its prompt."""
     return {
         "window_start": prompt.window_start,
         "first_example": prompt.first_example,
@@ -263,13 +303,14 @@ def _prompt_columns(prompt: PromptRecord) -> dict[str, Any]:
     }
 
 
-def _attempt_body(attempt: Attempt) -> dict[str, Any]:
+def attempt_body(attempt: Attempt) -> dict[str, Any]:
+    """Return what the journal tells of an attempt that begins."""
     body = {"turn": attempt.turn, "fence": attempt.fence, "model": attempt.model, **_prompt_body(attempt.prompt)}
     chosen = journal.parameters(attempt.parameters)
     return body | ({"parameters": chosen} if chosen else {})
 
 
-def _second_body(attempt: Attempt) -> dict[str, Any]:
+def second_body(attempt: Attempt) -> dict[str, Any]:
     """Return what the journal tells of a prompt that was answered in the place of one that was too long."""
     if attempt.refused is None:
         return {}
@@ -283,7 +324,8 @@ def _prompt_body(prompt: PromptRecord) -> dict[str, Any]:
     }
 
 
-def _answer_body(answer: Answer) -> dict[str, Any]:
+def answer_body(answer: Answer) -> dict[str, Any]:
+    """Return what the journal tells of an answer beside its texts."""
     told: dict[str, Any] = {
         "served_by": answer.served_by,
         "latency_ms": answer.latency_ms,

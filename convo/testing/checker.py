@@ -260,8 +260,8 @@ def _is_of(stored: Stored, row: Any, heard: Acknowledged) -> bool:  # noqa: ANN4
 
 
 def _stands(stored: Stored, number: int, heard: Acknowledged) -> bool:
-    """Return whether the texts are those that were heard; the reply may be another by the user's own choice."""
+    """Return whether the texts are those that were heard; the reply may be another by the user's own wish."""
     told = stored.told.turns.get(number) or ToldTurn(DONE, 0)
     chosen = stored.turns[number].chosen
-    counting = [each.content for each in stored.of(number, MODEL) if told.is_choice_of_user or each.candidate == chosen]
+    counting = [each.content for each in stored.of(number, MODEL) if told.is_reconsidered or each.candidate == chosen]
     return heard.reply in counting and [heard.text] == [each.content for each in stored.of(number, USER)]

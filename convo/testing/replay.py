@@ -6,9 +6,11 @@ that are stored, and an event that could not have happened where it stands is a 
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from convo.values import BROKEN_OFF, DONE, FAILED, IN_FLIGHT, Event
@@ -47,7 +49,10 @@ class ToldTurn:
     chosen: int | None = None
     windows: dict[int, Sequence[int]] = field(default_factory=dict)
     """What was sent under each fence."""
-    is_choice_of_user: bool = False
+    is_reconsidered: bool = False
+    """Whether its user has chosen, or asked for, another answer than he was told first."""
+    is_asked_again: bool = False
+    """Whether it has an answer, and somebody has begun to ask for another one."""
 
 
 class Replay:
@@ -100,12 +105,34 @@ class Replay:
         number, last = body["turn"], self.turns.get(self.last)
         self._expect(number == self.last + 1, f"turn {number} follows turn {self.last}")
         self._expect(last is None or last.state == DONE, f"turn {self.last} was open when turn {number} began")
+        self._give_up()
         self._attempt(ToldTurn(IN_FLIGHT, 0, body["text"]), body)
 
     def _resume(self, body: Body) -> None:
         turn = self._open(body)
         turn.state = IN_FLIGHT
         self._attempt(turn, body)
+
+    def _regenerate(self, body: Body) -> None:
+        turn = self.turns.get(body["turn"]) or self._nothing(body)
+        self._expect(body["turn"] == self.last and turn.state == DONE, "a turn was asked again that had no answer")
+        self._attempt(turn, body)
+        turn.is_asked_again = turn.is_reconsidered = True
+
+    def _fork(self, body: Body) -> None:
+        self._expect(
+            body["turn"] == self.last, f"it was forked at turn {body['turn']}, and turn {self.last} is the last"
+        )
+        self._give_up()
+        self.fence = body["fence"]
+        if "context" in body or "examples" in body:  # what was answered before was answered to others
+            for candidate in [each for turn in self.turns.values() for each in turn.candidates]:
+                candidate.window = None
+
+    def _give_up(self) -> None:
+        """Let whoever asks the last turn again have died: its answer stands, and another turn follows."""
+        if self.turns:
+            self.turns[self.last].is_asked_again = False
 
     def _attempt(self, turn: ToldTurn, body: Body) -> None:
         self._expect(body["fence"] > self.fence, f"fence {body['fence']} was given out after fence {self.fence}")
@@ -116,10 +143,14 @@ class Replay:
     def _finish(self, body: Body) -> None:
         turn = self._close(body)
         self._sent_again(turn, body)
-        turn.state = DONE
-        turn.chosen = body["chosen"]
-        self._expect(turn.chosen == len(turn.candidates), "the chosen candidate is not the first of this answer")
-        self._add(turn, body)
+        repeats = dict(body.get("repeats", ()))
+        texts = [each["text"] for each in body["candidates"]]
+        first = len(turn.candidates) if texts else turn.chosen
+        self._expect(body["chosen"] == first, "the chosen candidate is not the first of this answer")
+        self._expect(turn.state == DONE or not repeats, "an answer was not stored, though there was none before")
+        self._expect(bool(texts or repeats), "there was an answer, and it has no text")
+        turn.state, turn.chosen = DONE, body["chosen"]
+        self._add(turn, body, repeats)
         self._expect_whole(turn)
 
     def _sent_again(self, turn: ToldTurn, body: Body) -> None:
@@ -131,13 +162,13 @@ class Replay:
 
     def _fail(self, body: Body) -> None:
         turn = self._close(body)
-        turn.state = FAILED
+        turn.state = FAILED if turn.state == IN_FLIGHT else turn.state
         self._add(turn, {"candidates": [], **body})
 
     def _late(self, body: Body) -> None:
         turn = self.turns.get(body["turn"])
         self.late += 1
-        held = turn is not None and turn.state == IN_FLIGHT and turn.fence == body["fence"]
+        held = turn is not None and self._is_held(turn) and turn.fence == body["fence"]
         self._expect(not held, "an answer was late though nobody had taken its turn over")
         if "candidates" in body:
             self._add(turn or self._nothing(body), body)
@@ -153,7 +184,8 @@ class Replay:
         is_open = body["turn"] == self.last and turn.state == DONE
         self._expect(is_open, "another candidate was chosen of a turn that is not the last, or open")
         self._expect(0 <= body["chosen"] < len(turn.candidates), "a candidate was chosen that was not there")
-        turn.chosen, turn.is_choice_of_user = body["chosen"], True
+        turn.chosen, turn.is_reconsidered = body["chosen"], True
+        self._give_up()
         self._expect_whole(turn)
 
     def _expect_whole(self, turn: ToldTurn) -> None:
@@ -165,16 +197,23 @@ class Replay:
         self._expect(body["turn"] == self.last and turn.state != DONE, f"turn {body['turn']} was not the open one")
         return turn
 
+    def _is_held(self, turn: ToldTurn) -> bool:
+        return turn.state == IN_FLIGHT or turn.is_asked_again
+
     def _close(self, body: Body) -> ToldTurn:
-        turn = self._open(body)
-        self._expect(turn.state == IN_FLIGHT, f"turn {body['turn']} was not being answered")
+        turn = self.turns.get(body["turn"]) or self._nothing(body)
+        self._expect(body["turn"] == self.last, f"turn {body['turn']} was not the last one")
+        self._expect(self._is_held(turn), f"turn {body['turn']} was not being answered")
         self._expect(turn.fence == body["fence"], f"fence {body['fence']} ended what fence {turn.fence} held")
+        turn.is_asked_again = False
         return turn
 
-    def _add(self, turn: ToldTurn, body: Body) -> None:
+    def _add(self, turn: ToldTurn, body: Body, repeats: Mapping[int, int] = MappingProxyType({})) -> None:
+        """Take notice of new texts; `repeats` are the places of those of the same answer that were there before."""
         window = turn.windows.get(body["fence"])
         self._expect(window is not None, f"no attempt had fence {body['fence']}")
-        for place, each in enumerate(body["candidates"]):
+        places = (place for place in itertools.count() if place not in repeats)
+        for place, each in zip(places, body["candidates"], strict=False):
             turn.candidates.append(ToldCandidate(each["text"], place, window, each.get("finish")))
 
     def _nothing(self, body: Body) -> ToldTurn:

@@ -1,40 +1,30 @@
-"""The async shells: AsyncStore and AsyncConversation, with the names of Store and Conversation, awaited.
-
-SQL is written once, for the sync shells. Here each transaction runs whole in a thread of the store's own, and the
-model is awaited: no `await` stands between BEGIN and COMMIT, and the event loop never waits for a database. Whoever is
-cancelled has his transaction finished and his turn marked before the cancellation goes on.
-
-They run on asyncio and on trio; a store belongs to the event loop in which it was first used.
-"""
+"""AsyncStore: a store that is opened, used and closed in an event loop."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Self, TypeVar, Unpack
 
 import anyio
 from sqlalchemy import URL, Engine
 from sqlalchemy.pool import NullPool, QueuePool, SingletonThreadPool
 
-from convo import prepare
-from convo.call import DEADLINE_S
-from convo.clients.base import AnyClient, Delta, check_awaited
+from convo.aio.conversation import AsyncConversation
+from convo.clients.base import AnyClient, check_awaited
 from convo.discuss import ChatResponse
 from convo.errors import InvalidInput, StoreUnavailable
-from convo.exchange import WAIT_S, Conflict, Exchange, Manner, Unfinished
-from convo.facts import ConversationFacts, Reply
+from convo.facts import ConversationFacts
 from convo.line import Line
 from convo.performer import Performer
-from convo.prepare import KEEP, Keep
-from convo.shapes import CreateOptions, ParameterOptions, SettingOptions
+from convo.shapes import CreateOptions, SettingOptions
 from convo.store.database import Database
-from convo.stores import Store, creation, creation_from, finding_or_creation
+from convo.stores import Branches, Store, creation, creation_from, finding_or_creation, preferring
 from convo.threads import Threads
-from convo.values import ConversationRecord, Event, Example, Fit, Message, MessagePrompt, Turn
-from convo.view import Opened, View
+from convo.values import ConversationRecord, Preference
 
 Result = TypeVar("Result")
 
@@ -43,153 +33,6 @@ UNPOOLED = 5
 
 CLOSING_S = 2.0
 """How long turns that are under way are waited for when a store is closed."""
-
-
-class AsyncConversation(ConversationFacts):
-    """A stored conversation; made by AsyncStore.create(), get(), get_or_create() and list().
-
-    Each method does what the one of the same name of Conversation does, and raises the same errors.
-    """
-
-    def __init__(self, performer: Performer, store: Opened, record: ConversationRecord) -> None:
-        self._view = View(store, record)
-        super().__init__(self._view)
-        self._performer = performer
-
-    async def refresh(self) -> Self:
-        """Read the conversation's row again; returns the same object."""
-        await self._performer.run(self._view.refresh)
-        return self
-
-    async def messages(self, last: int | None = None) -> list[Message]:
-        """Return the newest `last` messages, or all, oldest first; an unanswered one included."""
-        return await self._performer.run(partial(self._view.messages, last))
-
-    async def turns(self, last: int | None = None) -> list[Turn]:
-        """Return the newest `last` turns, or all, oldest first, with all their candidates."""
-        return await self._performer.run(partial(self._view.turns, last))
-
-    async def turn(self, number: int) -> Turn:
-        """Return turn `number`, from 1; 0 is an opening message."""
-        return await self._performer.run(partial(self._view.turn, number))
-
-    async def examples(self) -> list[Example]:
-        """Return the examples, oldest first, without erased ones."""
-        return await self._performer.run(self._view.examples)
-
-    async def events(self) -> list[Event]:
-        """Return the journal, oldest first."""
-        return await self._performer.run(self._view.events)
-
-    async def as_prompt(self, text: str | None = None) -> MessagePrompt:
-        """Return context, examples and all messages, and after them `text`, as the prompt that chat() takes."""
-        return await self._performer.run(partial(self._view.as_prompt, text))
-
-    async def preview(self, text: str, *, model: str | None = None) -> Fit:
-        """Return what would be sent for `text`, without calling a model or storing anything."""
-        return await self._performer.outcome(self._view.preview(prepare.question(text), model))
-
-    async def send(
-        self,
-        text: str,
-        *,
-        request_key: str | None = None,
-        expected_version: int | None = None,
-        on_unfinished: Unfinished = "raise",
-        on_conflict: Conflict = "raise",
-        wait_s: float = WAIT_S,
-        deadline_s: float = DEADLINE_S,
-        model: str | None = None,
-        **parameters: Unpack[ParameterOptions],
-    ) -> Reply[AsyncConversation]:
-        """Send the user's next message; return the model's answer, stored.
-
-        Cancelled, it leaves the turn unanswered, or answered if the answer was being stored.
-
-        Raises:
-            CallTimedOut: the model did not answer within `deadline_s` seconds.
-        """
-        question = prepare.question(text, request_key, expected_version)
-        manner = Manner.checked(
-            parameters,
-            model=model,
-            deadline_s=deadline_s,
-            on_unfinished=on_unfinished,
-            on_conflict=on_conflict,
-            wait_s=wait_s,
-        )
-        return await self._performer.outcome(Exchange(self._view, self, manner).send(question))
-
-    def stream(
-        self,
-        text: str,
-        *,
-        request_key: str | None = None,
-        expected_version: int | None = None,
-        on_unfinished: Unfinished = "raise",
-        on_conflict: Conflict = "raise",
-        wait_s: float = WAIT_S,
-        deadline_s: float = DEADLINE_S,
-        model: str | None = None,
-        **parameters: Unpack[ParameterOptions],
-    ) -> AsyncGenerator[Delta, None]:
-        """Send the user's next message; yield the pieces of candidate 0 as they come.
-
-        A reader that may stop early closes it, as no event loop does so at once: `async with contextlib.aclosing(…)`.
-
-        Raises:
-            CallTimedOut: no piece came within `deadline_s` seconds; StreamCut when there had been one.
-        """
-        question = prepare.question(text, request_key, expected_version)
-        manner = Manner.checked(
-            parameters,
-            model=model,
-            deadline_s=deadline_s,
-            on_unfinished=on_unfinished,
-            on_conflict=on_conflict,
-            wait_s=wait_s,
-        )
-        return self._performer.pieces(Exchange(self._view, self, manner).stream(question))
-
-    async def resume(
-        self, *, deadline_s: float = DEADLINE_S, model: str | None = None, **parameters: Unpack[ParameterOptions]
-    ) -> Reply[AsyncConversation]:
-        """Ask the model again for the turn that an error or a crash left without an answer."""
-        manner = Manner.checked(parameters, deadline_s=deadline_s, model=model)
-        return await self._performer.outcome(Exchange(self._view, self, manner).resume())
-
-    async def discard(self) -> str | None:
-        """Delete the turn that was left without an answer; return its text. The journal keeps that it was there."""
-        return await self._performer.run(self._view.discard)
-
-    async def choose(self, candidate: int, *, turn_number: int | None = None) -> Self:
-        """Make another candidate of the last turn the one that later turns follow; returns the same object."""
-        await self._performer.run(partial(self._view.choose, candidate, turn_number))
-        return self
-
-    async def update(
-        self,
-        *,
-        model: str | Keep = KEEP,
-        title: str | Keep | None = KEEP,
-        name: str | Keep | None = KEEP,
-        metadata: Mapping[str, Any] | Keep = KEEP,
-        input_token_limit: int | Keep | None = KEEP,
-        trim: str | Keep = KEEP,
-        **parameters: Unpack[ParameterOptions],
-    ) -> Self:
-        """Change settings from now on; None takes a title, a name, a limit or a parameter away."""
-        steps = self._view.update(
-            parameters,
-            model=model,
-            title=title,
-            name=name,
-            metadata=metadata,
-            input_token_limit=input_token_limit,
-            trim=trim,
-        )
-        await self._performer.outcome(steps)
-        return self
 
 
 AsyncConversations = list[AsyncConversation]
@@ -312,6 +155,17 @@ class AsyncStore:
     async def first_texts(self, conversations: Sequence[ConversationFacts]) -> dict[str, str]:
         """Return the beginning of each conversation's first message, by id; for lists of conversations."""
         return await self._run(lambda store: store.first_texts(conversations))
+
+    async def tree(self, reference: str, *, owner: str | None = None) -> Branches:
+        """Return the whole tree of forks that a conversation belongs to, whichever one of it `reference` names."""
+        return await self._run(lambda store: store.tree(reference, owner=owner))
+
+    async def preferences(self, *, owner: str | None = None) -> AsyncIterator[Preference]:
+        """Yield every turn of the owner's of which a person has chosen an answer: what was preferred to what."""
+        await self._open()
+        async with aclosing(self._performer.pieces(preferring(self, owner))) as found:
+            async for each in found:
+                yield each
 
     async def delete(self, reference: str, *, owner: str | None = None) -> None:
         """Delete the conversation of that id, name or id prefix, with its journal."""

@@ -1,0 +1,173 @@
+"""The statements on branches: fork a conversation, and find the forks of one.
+
+A fork is copied where it is stored: no row of the copy passes through the client, however long the conversation is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import uuid_utils.compat
+from sqlalchemy import ColumnElement, Table, and_, cast, insert, literal, not_, null, select
+
+from convo.store.columns import event_turn
+from convo.store.conversations import Conversations, commitment, example_commitments, labels
+from convo.store.ledger import new_salt, utc_now
+from convo.store.rows import CONVERSATIONS, EVENTS, EXAMPLES, MESSAGES, TURNS
+from convo.store.turns import Turns
+from convo.values import KEEP, MODEL, Branch, ConversationRecord, Example, Keep, Message
+
+_OF_REQUEST = ("request_key", "request_hash", "lease_owner", "lease_expires")
+_OF_PROMPT = ("window_start", "first_example", "prompt_tokens", "prompt_limit", "prompt_digest")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewFork:
+    """What a fork has of its own; texts are cleaned and counted already, as convo.prepare does."""
+
+    id: str = field(default_factory=lambda: str(uuid_utils.compat.uuid7()))
+    """Made beforehand, as that of a NewConversation."""
+    name: str | None = None
+    model: str | None = None
+    """None for the conversation's own."""
+    context: Message | Keep | None = KEEP
+    examples: Sequence[Example] | Keep = KEEP
+    """Oldest first."""
+
+    @property
+    def has_other_prompt(self) -> bool:
+        """Whether what it shares was answered under another context, or with other examples."""
+        return self.context is not KEEP or self.examples is not KEEP
+
+    def record(self, parent: ConversationRecord, turn: int) -> ConversationRecord:
+        """Return the fork's row, as far as it does not depend on the journal."""
+        made = replace(parent, id=self.id, name=self.name, model=self.model or parent.model)
+        made = replace(made, forked_from=parent.id, forked_at=turn, turn_count=turn)
+        if isinstance(self.context, Keep):
+            return made
+        content, tokens = (self.context.content, self.context.tokens) if self.context else (None, 0)
+        return replace(made, context=content, context_tokens=tokens, context_salt=new_salt() if content else None)
+
+
+class Branches(Conversations, Turns):
+    """Everything about the forks of a conversation."""
+
+    def fork(self, parent: ConversationRecord, turn: int, new: NewFork) -> ConversationRecord:
+        """Copy a locked conversation up to `turn`, which is settled, or 0, with its journal, into a new one.
+
+        The copied turns have no request keys. Under another context or other examples they have no prompts either, as
+        those of a given history.
+
+        Raises:
+            NameTaken: the owner has a conversation of that name; nothing was stored.
+        """
+        at = utc_now()
+        length, head = self._cut(parent, turn)
+        record = replace(new.record(parent, turn), version=length, journal_head=head, created_at=at, updated_at=at)
+        salts = {"title": new_salt(), "label": new_salt()}
+        self._insert_conversation(record, salts)
+        told: dict[str, Any] = {"from": parent.id, "conversation": new.id, "turn": turn, "fence": parent.fence}
+        told |= {"model": record.model, "title": commitment("title", record.title, salts["title"])}
+        told |= {"labels": commitment("labels", labels(record), salts["label"])}
+        if new.context is not KEEP:
+            told["context"] = commitment("context", record.context, record.context_salt)
+        if isinstance(new.examples, Keep):
+            self._copy(EXAMPLES, parent, record)
+        else:
+            told["examples"] = example_commitments(self._insert_examples(record, new.examples))
+        lost = (*_OF_REQUEST, *(_OF_PROMPT if new.has_other_prompt else ()))
+        self._copy(TURNS, parent, record, TURNS.c.number <= turn, lost=lost)
+        self._copy(MESSAGES, parent, record, MESSAGES.c.turn <= turn, *self._not_late(parent, turn, length))
+        self._copy(EVENTS, parent, record, EVENTS.c.number <= length)
+        return self._append(record, "fork", told, at)
+
+    def family(self, record: ConversationRecord) -> list[Branch]:
+        """Return the tree that a conversation belongs to: its root, and behind each one its forks, as they part.
+
+        The root is the oldest ancestor that is still there.
+        """
+        root = self._root(record)
+        found = self._with_forks(root, record.owner)
+        own = self.own_texts([each.id for each in found])
+        forks: dict[str | None, list[ConversationRecord]] = {}
+        for each in sorted(found, key=lambda each: (each.forked_at or 0, each.created_at, each.id), reverse=True):
+            forks.setdefault(None if each.id == root else each.forked_from, []).append(each)
+        tree, left = [], [(each, 0) for each in forks[None]]
+        while left:
+            each, depth = left.pop()
+            tree.append(Branch(each, depth, own.get(each.id)))
+            left += [(fork, depth + 1) for fork in forks.get(each.id, ())]
+        return tree
+
+    def _cut(self, parent: ConversationRecord, turn: int) -> tuple[int, bytes]:
+        """Return the number and the digest of the last event before the turn after `turn` began."""
+        if turn == parent.turn_count:
+            return parent.version, parent.journal_head
+        began = select(EVENTS.c.number - 1).where(
+            EVENTS.c.conversation_id == parent.id,
+            EVENTS.c.kind.in_(("begin", "history")),
+            event_turn(EVENTS.c.body) == turn + 1,
+        )
+        last = began.order_by(EVENTS.c.number.desc()).limit(1).scalar_subquery()
+        wanted = select(EVENTS.c.number, EVENTS.c.digest)
+        row = self._execute(wanted.where(EVENTS.c.conversation_id == parent.id, EVENTS.c.number == last)).one()
+        return row.number, row.digest
+
+    def _not_late(self, parent: ConversationRecord, turn: int, length: int) -> list[ColumnElement[bool]]:
+        """Return what is true of the texts up to `turn` of which the first `length` events tell.
+
+        An answer that came after its turn was taken over is stored with it, and told by an event that may be later.
+        """
+        if turn == parent.turn_count:
+            return []
+        is_late = (EVENTS.c.number > length, EVENTS.c.kind == "late", event_turn(EVENTS.c.body) <= turn)
+        bodies = self._execute(select(EVENTS.c.body).where(EVENTS.c.conversation_id == parent.id, *is_late)).scalars()
+        counts: Counter[int] = Counter()
+        for told in map(json.loads, bodies):
+            counts[told["turn"]] += len(told.get("candidates", ()))
+        return [
+            not_(
+                and_(
+                    MESSAGES.c.turn == number,
+                    MESSAGES.c.side == MODEL,
+                    MESSAGES.c.candidate >= self._next_candidate(parent, number) - count,
+                )
+            )
+            for number, count in counts.items()
+        ]
+
+    def _copy(
+        self,
+        table: Table,
+        parent: ConversationRecord,
+        fork: ConversationRecord,
+        *which: ColumnElement[bool],
+        lost: Sequence[str] = (),
+    ) -> None:
+        """Copy the rows of a conversation to its fork, without the columns that are `lost`."""
+        id = table.c.conversation_id
+        copied = {each.name: each for each in table.c if each.computed is None} | {
+            id.name: literal(fork.id, id.type),
+            **{name: cast(null(), table.c[name].type) for name in lost},
+        }
+        self._execute(insert(table).from_select(list(copied), select(*copied.values()).where(id == parent.id, *which)))
+
+    def _root(self, record: ConversationRecord) -> str:
+        """Return the id of the oldest ancestor that is still there."""
+        above = CONVERSATIONS.alias("above")
+        start = select(CONVERSATIONS.c.id, CONVERSATIONS.c.forked_from, literal(0).label("steps"))
+        line = start.where(CONVERSATIONS.c.id == record.id).cte("line", recursive=True)
+        step = select(above.c.id, above.c.forked_from, line.c.steps + 1).join(line, above.c.id == line.c.forked_from)
+        line = line.union_all(step.where(above.c.owner == record.owner))
+        return str(self._execute(select(line.c.id).order_by(line.c.steps.desc()).limit(1)).scalar_one())
+
+    def _with_forks(self, root: str, owner: str) -> list[ConversationRecord]:
+        fork = CONVERSATIONS.alias("fork")
+        tree = select(CONVERSATIONS.c.id).where(CONVERSATIONS.c.id == root).cte("tree", recursive=True)
+        step = select(fork.c.id).join(tree, fork.c.forked_from == tree.c.id).where(fork.c.owner == owner)
+        tree = tree.union_all(step)
+        return self._records(select(CONVERSATIONS).join(tree, CONVERSATIONS.c.id == tree.c.id))

@@ -1,0 +1,71 @@
+"""The statements that ask an answered turn's model again: what was answered stands until another answer is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import update
+
+from convo.store.ledger import utc_now
+from convo.store.rows import MESSAGES, TURNS
+from convo.store.turns import (
+    Answer,
+    Attempt,
+    Stored,
+    Turns,
+    answer_body,
+    attempt_body,
+    lease_columns,
+    prompt_columns,
+    second_body,
+)
+from convo.values import Candidate, ConversationRecord
+
+
+@dataclass(frozen=True, slots=True)
+class _Sifted:
+    """An answer, without what was said before."""
+
+    fresh: Sequence[Candidate]
+    repeats: Sequence[tuple[int, int]]
+    """Of each text that was there: its place in the answer, and the index of the candidate that has it."""
+
+
+class Regeneration(Turns):
+    """Everything about further answers to the last turn."""
+
+    def begin_regeneration(self, record: ConversationRecord, attempt: Attempt) -> ConversationRecord:
+        """Take the lease of the last turn of a locked conversation: while it is held no other turn can follow."""
+        of_it = update(TURNS).where(TURNS.c.conversation_id == record.id, TURNS.c.number == attempt.turn)
+        self._execute(of_it.values(fence=attempt.fence, **lease_columns(attempt)))
+        return self._append(record, "regenerate", attempt_body(attempt), utc_now(), fence=attempt.fence)
+
+    def finish_regeneration(self, record: ConversationRecord, attempt: Attempt, answer: Answer) -> Stored | None:
+        """Store what an answer says that is new, and choose the first of it; None when the fence is another's.
+
+        The turn's row keeps the figures of its first answer; one of a given history, which has none, gets the prompt.
+        """
+        at, sifted = utc_now(), self._sift(record, attempt.turn, answer.candidates)
+        columns = {} if attempt.keeps_prompt else prompt_columns(attempt.prompt)
+        if sifted.fresh:
+            columns["chosen"] = self._next_candidate(record, attempt.turn)
+        settled = self._close(record, attempt.turn, attempt.fence, **columns)
+        if settled is None:
+            return None
+        body = {"turn": attempt.turn, "fence": attempt.fence, "chosen": settled.chosen, "by": "model", "candidates": []}
+        if sifted.fresh:
+            new = (record, attempt.turn, settled.chosen, sifted.fresh, at)
+            body["candidates"] = self._insert_candidates(*new, model=attempt.model)
+        if sifted.repeats:
+            body["repeats"] = sifted.repeats
+        record = self._append(record, "finish", body | answer_body(answer) | second_body(attempt), at)
+        return Stored(record, settled.chosen, self.turn(record, attempt.turn))
+
+    def _sift(self, record: ConversationRecord, turn: int, candidates: Sequence[Candidate]) -> _Sifted:
+        """Tell the texts that no candidate of the turn has from those that one has."""
+        rows = self._execute(self._whole_candidates(record, turn, MESSAGES.c.candidate, MESSAGES.c.content))
+        known = {row.content: row.candidate for row in rows}
+        fresh = [each for each in candidates if each.content not in known]
+        repeats = [(place, known[each.content]) for place, each in enumerate(candidates) if each.content in known]
+        return _Sifted(fresh, repeats)
