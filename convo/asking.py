@@ -68,18 +68,18 @@ def asked(
     return _begun(record, message, ask, fitted(repository, record, last, message, ask, before=before))
 
 
-def asked_again(
-    repository: ConversationRepository, record: ConversationRecord, last: LatestTurn, message: Message, ask: Ask
-) -> Begun:
+def asked_again(repository: ConversationRepository, record: ConversationRecord, last: LatestTurn, ask: Ask) -> Begun:
     """Make the attempt at another answer to the last turn: to the prompt that it remembers, else to one made now.
 
     Raises:
         PromptTooLong: the prompt does not fit the model that is to answer now.
     """
     if last.window_start is None:
-        begun = asked(repository, record, last, message, ask, before=repository.turn_before(record, last.number))
+        message, before = repository.user_message(record, last.number), repository.turn_before(record, last.number)
+        begun = asked(repository, record, last, message, ask, before=before)
     else:
-        begun = _begun(record, message, ask, _sent_before(repository, record, last, last.window_start, ask))
+        sent = _sent_before(repository, record, last, last.window_start, ask)
+        begun = _begun(record, sent.messages[-1], ask, sent)
     attempt = replace(begun.attempt, is_regeneration=True, keeps_prompt=last.window_start is not None)
     return replace(begun, attempt=attempt)
 

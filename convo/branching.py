@@ -36,10 +36,9 @@ def regenerate(repository: ConversationRepository, id: str, owner: str, ask: Ask
         raise TurnNotFound(record.id, 1)
     if not latest[0].is_settled:
         raise turn.unsettled(record, latest[0])
-    message = repository.user_message(record, latest[0].number)
-    if message.content is None:
+    begun = asking.asked_again(repository, record, latest[0], ask)
+    if begun.attempt.message.content is None:
         raise InvalidInput(f"the message of turn {latest[0].number} was erased: there is nothing to ask again")
-    begun = asking.asked_again(repository, record, latest[0], message, ask)
     return replace(begun, record=repository.begin_regeneration(record, begun.attempt))
 
 

@@ -52,6 +52,38 @@ FAILING = [
     "UPDATE convo_conversations",
     "COMMIT",
 ]
+AGAIN = [
+    "SELECT convo_conversations",
+    "SELECT convo_turns",
+    "SELECT convo_examples",
+    "SELECT convo_messages",
+    "SELECT convo_messages",
+    "UPDATE convo_turns",
+    "INSERT convo_events",
+    "UPDATE convo_conversations",
+    "COMMIT",
+    "SELECT convo_conversations",
+    "SELECT convo_messages",
+    "UPDATE convo_turns",
+    "INSERT convo_messages",
+    "INSERT convo_events",
+    "UPDATE convo_conversations",
+    "SELECT convo_turns",
+    "SELECT convo_messages",
+    "COMMIT",
+]
+FORK = [
+    "SELECT convo_conversations",
+    "SELECT convo_turns",
+    "INSERT convo_conversations",
+    "INSERT convo_examples",
+    "INSERT convo_turns",
+    "INSERT convo_messages",
+    "INSERT convo_events",
+    "INSERT convo_events",
+    "UPDATE convo_conversations",
+    "COMMIT",
+]
 FAIL = "fail"
 HISTORY_TABLES = ("convo_turns", "convo_messages", "convo_events")
 
@@ -183,6 +215,7 @@ def steps(talk: convo.Conversation) -> dict[str, Callable[[], object]]:
         "failing send": lambda: refusal(talk.send, FAIL),
         "resume": lambda: refusal(talk.resume),
         "discard": talk.discard,
+        "regenerate": lambda: talk.regenerate(candidate_count=2),
         "last messages": lambda: talk.messages(last=20),
         "last turns": lambda: talk.turns(last=5),
         "update": lambda: talk.update(title="t"),
@@ -310,6 +343,33 @@ def test_a_repeated_key_only_reads(store: convo.Store):
         talk.send("a", request_key="k")
     kinds = [*BEGIN[:2], "SELECT convo_messages", "SELECT convo_turns", "SELECT convo_messages", "COMMIT"]
     assert kinds == trace.kinds
+
+
+def test_another_answer_executes_exactly_these_statements(store: convo.Store):
+    store.client = ScriptedClient("one", "two")
+    talk = store.create(examples=[("a", "b")], messages=said(20))
+    talk.send("a")
+    with traced(store.engine) as trace:
+        talk.regenerate()
+    assert AGAIN == trace.kinds
+
+
+def test_a_fork_executes_exactly_these_statements(store: convo.Store):
+    talk = store.create(model="offline/echo", examples=[("a", "b")], messages=said(20))
+    with traced(store.engine) as whole:
+        talk.fork()
+    with traced(store.engine) as part:
+        talk.fork(at=5)
+    assert FORK == whole.kinds
+    cut, late = "SELECT convo_events", "SELECT convo_events"  # where the journal is cut, and what came after that
+    assert [*FORK[:2], cut, *FORK[2:5], late, *FORK[5:]] == part.kinds
+
+
+def test_a_fork_of_100000_messages_fetches_none_of_them(history: Histories):
+    """The conversation, its last turn, where the journal is cut, and what became of the new row."""
+    short, long = (history.cost(history.get(name).fork) for name in ("short", "long"))
+    assert short[0] == long[0]
+    assert max(short[1], long[1]) <= 5  # one of them may be the writer's who moves SQLite's log into the database
 
 
 def test_a_turn_whose_model_fails_executes_a_fixed_list_of_statements(store: convo.Store):
