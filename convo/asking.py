@@ -208,4 +208,5 @@ def _measured(last: LatestTurn | None, ask: Ask) -> Measured | None:
         return None
     if last.window_start is None or last.first_example:  # not all of the examples were in it
         return None
-    return Measured(last.input_tokens, last.window_start, 2 * last.number - 1, last.output_tokens)
+    answer = last.output_tokens if last.chosen == 0 else None  # of another one it may have counted nothing
+    return Measured(last.input_tokens, last.window_start, 2 * last.number - 1, answer)

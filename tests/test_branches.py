@@ -184,6 +184,15 @@ def test_a_turn_of_a_given_history_is_given_a_prompt(store: convo.Store):
     assert (1, [None, "scripted"]) == (turn.prompt.window_start, [each.model for each in turn.candidates])
 
 
+def test_an_answer_that_was_not_counted_is_priced_at_its_dearest(store: convo.Store):
+    texts = ["word " * 100, "wort " * 100]
+    talk = talk_with(store, *[convo.ChatReply((convo.Candidate(0, each),), convo.Usage(150, 156)) for each in texts])
+    talk.send("word " * 100)
+    talk.regenerate()
+    prices = [talk.choose(index).preview("next").tokens for index in (0, 1)]
+    assert prices[0] + 25 < prices[1]
+
+
 def test_without_a_turn_there_is_nothing_to_ask_again(store: convo.Store):
     talk = talk_with(store, opening="hello")
     with pytest.raises(convo.TurnNotFound):
