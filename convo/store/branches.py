@@ -15,7 +15,7 @@ import uuid_utils.compat
 from sqlalchemy import ColumnElement, Table, and_, cast, insert, literal, not_, null, select
 
 from convo.store.columns import event_turn
-from convo.store.conversations import Conversations, commitment, example_commitments, labels
+from convo.store.conversations import Conversations, commitment, example_commitments, labels, settings_body
 from convo.store.ledger import new_salt, utc_now
 from convo.store.rows import CONVERSATIONS, EVENTS, EXAMPLES, MESSAGES, TURNS
 from convo.store.turns import Turns
@@ -71,8 +71,10 @@ class Branches(Conversations, Turns):
         salts = {"title": new_salt(), "label": new_salt()}
         self._insert_conversation(record, salts)
         told: dict[str, Any] = {"from": parent.id, "conversation": new.id, "turn": turn, "fence": parent.fence}
-        told |= {"model": record.model, "title": commitment("title", record.title, salts["title"])}
+        told |= settings_body(record)
+        told |= {"title": commitment("title", record.title, salts["title"])}
         told |= {"labels": commitment("labels", labels(record), salts["label"])}
+        told |= self._other_prompt(parent, turn, length)
         if new.context is not KEEP:
             told["context"] = commitment("context", record.context, record.context_salt)
         if isinstance(new.examples, Keep):
@@ -116,6 +118,18 @@ class Branches(Conversations, Turns):
         wanted = select(EVENTS.c.number, EVENTS.c.digest)
         row = self._execute(wanted.where(EVENTS.c.conversation_id == parent.id, EVENTS.c.number == last)).one()
         return row.number, row.digest
+
+    def _other_prompt(self, parent: ConversationRecord, turn: int, length: int) -> dict[str, Any]:
+        """Return what the first `length` events do not tell of the context and the examples of a parent's own.
+
+        A fork of a fork may part before that one did; then it has them from an event that it has no copy of.
+        """
+        told: dict[str, Any] = {}
+        if parent.forked_at is not None and turn < parent.forked_at:
+            forks = (EVENTS.c.conversation_id == parent.id, EVENTS.c.number > length, EVENTS.c.kind == "fork")
+            for body in self._execute(select(EVENTS.c.body).where(*forks).order_by(EVENTS.c.number)).scalars():
+                told |= {name: each for name, each in json.loads(body).items() if name in ("context", "examples")}
+        return told
 
     def _not_late(self, parent: ConversationRecord, turn: int, length: int) -> list[ColumnElement[bool]]:
         """Return what is true of the texts up to `turn` of which the first `length` events tell.

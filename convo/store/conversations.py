@@ -316,16 +316,23 @@ def _created(
     """Return the body of the first event: everything that the conversation is created with."""
     return {
         "conversation": record.id,
-        "model": record.model,
-        "parameters": journal.parameters(record.parameters),
-        "input_token_limit": record.input_token_limit,
-        "trim": record.trim,
+        **settings_body(record),
         "estimate": ESTIMATE_VERSION,
         "context": commitment("context", record.context, salts["context"]),
         "title": commitment("title", record.title, salts["title"]),
         "labels": commitment("labels", labels(record), salts["label"]),
         "examples": example_commitments(examples),
         "opening": commitment("content", opening.content, opening.salt) if opening else None,
+    }
+
+
+def settings_body(record: ConversationRecord) -> dict[str, Any]:
+    """Return what the journal tells of the settings by which turns are answered; each may change later."""
+    return {
+        "model": record.model,
+        "parameters": journal.parameters(record.parameters),
+        "input_token_limit": record.input_token_limit,
+        "trim": record.trim,
     }
 
 
