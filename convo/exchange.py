@@ -19,6 +19,7 @@ from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient, ChatReply, Delta
 from convo.errors import (
     ContextLengthExceeded,
+    ConversationNotFound,
     ConvoError,
     ModelError,
     NoOpenTurn,
@@ -116,6 +117,7 @@ class Exchange(Generic[Talk]):
         self._view = view
         self._talk = talk
         self._manner = manner
+        self._id = view.record.id
         self._end = contextlib.ExitStack()
         self._holder = ""
         self._is_open = False
@@ -138,6 +140,7 @@ class Exchange(Generic[Talk]):
 
     def edit(self, number: int, new: NewFork, question: Question) -> Steps[Reply[Talk]]:
         """Ask `question` in the place of turn `number`, in a fork, which the view shows from then on."""
+        self._id = new.id  # whoever is cancelled while it is stored has a turn there, and never hears of it
         return self._take(self._begin(partial(self._instead, number, new, question)), self._call)
 
     def stream(self, question: Question) -> Steps[Reply[Talk]]:
@@ -342,7 +345,7 @@ class Exchange(Generic[Talk]):
         """Mark the turn as left without an answer; should that fail too, this attempt is at its end all the same."""
         view, why = self._view, _reason(error)
         came = self._came(why if why in BROKEN_OFF else STREAM_CUT)
-        id, owner, model = view.record.id, view.record.owner, self._attempt.model if self._attempt else None
+        id, owner, model = self._id, view.record.owner, self._attempt.model if self._attempt else None
 
         def mark(came: Sequence[Candidate]) -> ConversationRecord | None:
             return view.write(
@@ -355,6 +358,8 @@ class Exchange(Generic[Talk]):
                 view.record = mark(came) or view.record
             except StoreFull:  # there may be room for the mark alone
                 view.record = mark(()) or view.record
+        except ConversationNotFound:  # deleted, or never stored: there is no turn
+            pass
         except ConvoError as second:
             error.add_note(f"the turn could not be marked as failed: {second}")
 
