@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 from sqlalchemy import update
 
 from convo.store.ledger import utc_now
-from convo.store.rows import MESSAGES, TURNS
+from convo.store.rows import TURNS
 from convo.store.turns import (
     Answer,
     Attempt,
@@ -20,16 +17,7 @@ from convo.store.turns import (
     prompt_columns,
     second_body,
 )
-from convo.values import Candidate, ConversationRecord
-
-
-@dataclass(frozen=True, slots=True)
-class _Sifted:
-    """An answer, without what was said before."""
-
-    fresh: Sequence[Candidate]
-    repeats: Sequence[tuple[int, int]]
-    """Of each text that was there: its place in the answer, and the index of the candidate that has it."""
+from convo.values import ConversationRecord
 
 
 class Regeneration(Turns):
@@ -57,15 +45,6 @@ class Regeneration(Turns):
         if sifted.fresh:
             new = (record, attempt.turn, settled.chosen, sifted.fresh, at)
             body["candidates"] = self._insert_candidates(*new, model=attempt.model)
-        if sifted.repeats:
-            body["repeats"] = sifted.repeats
-        record = self._append(record, "finish", body | answer_body(answer) | second_body(attempt), at)
+        told = body | sifted.told | answer_body(answer) | second_body(attempt)
+        record = self._append(record, "finish", told, at)
         return Stored(record, settled.chosen, self.turn(record, attempt.turn))
-
-    def _sift(self, record: ConversationRecord, turn: int, candidates: Sequence[Candidate]) -> _Sifted:
-        """Tell the texts that no candidate of the turn has from those that one has."""
-        rows = self._execute(self._whole_candidates(record, turn, MESSAGES.c.candidate, MESSAGES.c.content))
-        known = {row.content: row.candidate for row in rows}
-        fresh = [each for each in candidates if each.content not in known]
-        repeats = [(place, known[each.content]) for place, each in enumerate(candidates) if each.content in known]
-        return _Sifted(fresh, repeats)

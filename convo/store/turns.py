@@ -78,6 +78,20 @@ class Stored:
     """The turn as it is now, where it had other candidates before."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """An answer, without what was said before."""
+
+    fresh: Sequence[Candidate]
+    repeats: Sequence[tuple[int, int]]
+    """Of each text that was there: its place in the answer, and the index of the candidate that has it."""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the journal tells of the texts that were there."""
+        return {"repeats": self.repeats} if self.repeats else {}
+
+
 class Turns(History):
     """Everything about the turns of a conversation."""
 
@@ -148,7 +162,7 @@ class Turns(History):
             return None
         body: dict[str, Any] = {"turn": turn.number, "fence": turn.fence, "error": error}
         if came:
-            body["candidates"] = self._add_candidates(record, turn.number, came, at, model=model)
+            body |= self._keep(record, turn.number, came, at, model=model, is_again=turn.state == DONE)
         return self._append(record, "fail", body, at)
 
     def keep_late(self, record: ConversationRecord, attempt: Attempt, answer: Answer) -> ConversationRecord:
@@ -159,7 +173,8 @@ class Turns(History):
         at = utc_now()
         body: dict[str, Any] = {"turn": attempt.turn, "fence": attempt.fence, "count": len(answer.candidates)}
         if self._stands(record, attempt):
-            body["candidates"] = self._add_candidates(record, attempt.turn, answer.candidates, at, model=attempt.model)
+            kept = (record, attempt.turn, answer.candidates, at)
+            body |= self._keep(*kept, model=attempt.model, is_again=attempt.is_regeneration)
         return self._append(record, "late", body | answer_body(answer) | second_body(attempt), at)
 
     def discard_turn(self, record: ConversationRecord, turn: Turn) -> ConversationRecord:
@@ -207,18 +222,31 @@ class Turns(History):
         )
         return taken.scalar_subquery()
 
-    def _add_candidates(
+    def _keep(
         self,
         record: ConversationRecord,
         turn: int,
-        candidates: Sequence[Candidate],
+        came: Sequence[Candidate],
         at: datetime,
         *,
-        model: str | None = None,
-    ) -> list[dict[str, Any]]:
-        """Store candidates behind those that are there; `model` gave them. Return what the journal tells of each."""
+        model: str | None,
+        is_again: bool,
+    ) -> dict[str, Any]:
+        """Store what came of an answer of `model` behind the candidates that are there; return what the journal tells.
+
+        Of an answer that was asked for again, only what is new.
+        """
+        sifted = self._sift(record, turn, came) if is_again else Sifted(came, ())
         first = self._execute(select(self._next_candidate(record, turn))).scalar_one()
-        return self._insert_candidates(record, turn, first, candidates, at, model=model)
+        return {"candidates": self._insert_candidates(record, turn, first, sifted.fresh, at, model=model)} | sifted.told
+
+    def _sift(self, record: ConversationRecord, turn: int, candidates: Sequence[Candidate]) -> Sifted:
+        """Tell the texts that no candidate of the turn has from those that one has."""
+        rows = self._execute(self._whole_candidates(record, turn, MESSAGES.c.candidate, MESSAGES.c.content))
+        known = {row.content: row.candidate for row in rows}
+        fresh = [each for each in candidates if each.content not in known]
+        repeats = [(place, known[each.content]) for place, each in enumerate(candidates) if each.content in known]
+        return Sifted(fresh, repeats)
 
     def _insert_candidates(
         self,
@@ -233,7 +261,8 @@ class Turns(History):
         """Store candidates from index `first`, of the turn's model or of `model`; return what the journal tells."""
         author = record.authors[MODEL]
         messages = [_as_message(each, first + place, author, model) for place, each in enumerate(candidates)]
-        self._execute(insert(MESSAGES), [message_columns(record.id, turn, each, at) for each in messages])
+        if messages:
+            self._execute(insert(MESSAGES), [message_columns(record.id, turn, each, at) for each in messages])
         return [_told(each) for each in messages]
 
     def _stands(self, record: ConversationRecord, attempt: Attempt) -> bool:
