@@ -17,10 +17,11 @@ from sqlalchemy import Connection, Table, select
 
 from convo import journal
 from convo.store import forks, rows, sqlite
+from convo.store.conversations import commitment, example_commitments, labels, settings_body
 from convo.store.rows import CONVERSATIONS, EVENTS, EXAMPLES, MESSAGES, TURNS
 from convo.stores import Store
 from convo.testing.history import expected_reply
-from convo.testing.replay import Replay, ToldCandidate, ToldTurn
+from convo.testing.replay import Replay, ToldCandidate, ToldPrompt, ToldTurn
 from convo.values import BROKEN_OFF, DONE, MODEL, USER, ConversationRecord, Event, Example, Message
 
 
@@ -39,6 +40,8 @@ class Stored:
     """All rows of one conversation, as they were at one moment."""
 
     record: ConversationRecord
+    row: Any
+    """The conversation's own."""
     turns: dict[int, Any]
     """Rows of turns, by number."""
     messages: list[Message]
@@ -92,11 +95,13 @@ def _snapshot(store: Store) -> Iterator[Connection]:
 
 def _read_all(connection: Connection, ids: Sequence[str] | None) -> dict[str, Stored]:
     wanted = select(CONVERSATIONS) if ids is None else select(CONVERSATIONS).where(CONVERSATIONS.c.id.in_(ids))
-    records = [rows.conversation(row) for row in connection.execute(wanted)]
-    return {each.id: _read(connection, each) for each in records}
+    found = connection.execute(wanted).all()
+    return {row.id: _read(connection, row) for row in found}
 
 
-def _read(connection: Connection, record: ConversationRecord) -> Stored:
+def _read(connection: Connection, row: Any) -> Stored:  # noqa: ANN401 - a row
+    record = rows.conversation(row)
+
     def of_it(table: Table) -> Sequence[Any]:
         wanted = select(table).where(table.c.conversation_id == record.id)
         return connection.execute(wanted.order_by(*table.primary_key.columns)).all()
@@ -104,6 +109,7 @@ def _read(connection: Connection, record: ConversationRecord) -> Stored:
     events = [rows.event(row) for row in of_it(EVENTS)]
     return Stored(
         record=record,
+        row=row,
         turns={row.number: row for row in of_it(TURNS)},
         messages=[rows.message(row) for row in of_it(MESSAGES)],
         examples=[rows.example(row) for row in of_it(EXAMPLES)],
@@ -171,11 +177,11 @@ def _replies(stored: Stored) -> Iterator[Fault]:
     for number, turn in stored.told.turns.items():
         end = place_of.get(2 * number - 1)
         said = {each.candidate: each for each in stored.of(number, MODEL)}
-        for index, told in enumerate(turn.candidates):
+        for index, told in (*enumerate(turn.candidates), *turn.repeated):
             message = said.get(index)
-            if told.window is None or end is None or message is None:
+            if told.prompt is None or end is None or message is None:
                 continue
-            sent = history[place_of.get(told.window[0], end) : end + 1]
+            sent = history[place_of.get(told.prompt.start, end) : end + 1]
             if not _is_answer(message, told, _answer(stored, told, sent)) and not _is_erased([message, *sent]):
                 yield "reply", f"turn {number}: candidate {message.candidate} does not answer what stands before it"
 
@@ -188,7 +194,7 @@ def _is_answer(message: Message, told: ToldCandidate, answer: str) -> bool:
 
 
 def _answer(stored: Stored, told: ToldCandidate, sent: Sequence[Message]) -> str:
-    first_example = told.window[1] if told.window else 0
+    first_example = told.prompt.first_example if told.prompt else 0
     return expected_reply(stored.record.context, stored.examples[first_example:], sent, candidate=told.place)
 
 
@@ -215,16 +221,42 @@ def _as_told(stored: Stored) -> Iterator[Fault]:
     told = stored.told
     if (told.last, told.fence) != (stored.record.turn_count, stored.record.fence):
         yield "journal", "its counters are not those that the events lead to"
+    settings = _settings(stored)
+    for name in sorted(name for name, each in told.settings.items() if each != settings[name]):
+        yield "journal", f"its {name} is not what was told"
     for number in sorted(told.turns.keys() ^ stored.turns.keys()):
         yield "journal", f"turn {number}: only the {'journal' if number in told.turns else 'turn'} is there"
     for number in sorted(told.turns.keys() & stored.turns.keys()):
         row, turn = stored.turns[number], told.turns[number]
         if (row.state, row.fence, row.chosen) != (turn.state, turn.fence, turn.chosen):
             yield "journal", f"turn {number}: its state, fence or choice is not the one that was told"
+        if (row.lease_owner is not None) != turn.is_held:
+            yield "journal", f"turn {number}: it is {'' if row.lease_owner else 'not '}held, and was told otherwise"
+        if _prompt(row) != turn.prompt:
+            yield "journal", f"turn {number}: it remembers another prompt than was told"
         if _commitments(stored, number) != (turn.text, [each.text for each in turn.candidates]):
             yield "journal", f"turn {number}: its texts are not those that were told"
         if [each.finish_reason for each in stored.of(number, MODEL)] != [each.finish for each in turn.candidates]:
             yield "journal", f"turn {number}: its candidates do not end as was told"
+
+
+def _prompt(row: Any) -> ToldPrompt | None:  # noqa: ANN401 - a row
+    """Return what a turn remembers of its prompt, as events tell of it."""
+    if row.prompt_digest is None:
+        return None
+    remembered = (row.window_start, row.first_example, row.prompt_tokens, row.prompt_limit)
+    return ToldPrompt(journal.encode(row.prompt_digest), *remembered)
+
+
+def _settings(stored: Stored) -> dict[str, Any]:
+    """Return what the events should have told last of all that belongs to no turn."""
+    record, row = stored.record, stored.row
+    return settings_body(record) | {
+        "context": commitment("context", record.context, record.context_salt),
+        "examples": example_commitments(stored.examples),
+        "title": commitment("title", record.title, row.title_salt),
+        "labels": commitment("labels", labels(record), row.label_salt),
+    }
 
 
 def _commitments(stored: Stored, number: int) -> tuple[str | None, list[str | None]]:

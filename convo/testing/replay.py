@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from convo.values import BROKEN_OFF, DONE, FAILED, IN_FLIGHT, Event
 
 Body = dict[str, Any]
+
+SETTINGS = ("model", "parameters", "input_token_limit", "trim", "context", "examples", "title", "labels")
+"""What a journal tells of its conversation beside the turns."""
 
 
 @dataclass(slots=True)
@@ -26,8 +28,8 @@ class ToldCandidate:
     """The commitment to it."""
     place: int = 0
     """Which one of its answer it was."""
-    window: Sequence[int] | None = None
-    """First position and first example that were sent for it; None for a text that was given."""
+    prompt: ToldPrompt | None = None
+    """What was sent for it; None for a text that was given."""
     finish: str | None = None
     """Why it ends where it ends."""
 
@@ -35,6 +37,17 @@ class ToldCandidate:
     def is_partial(self) -> bool:
         """Whether it is what came of an answer that broke off, and so is none."""
         return self.finish in BROKEN_OFF
+
+
+class ToldPrompt(NamedTuple):
+    """A prompt, as events tell of it."""
+
+    digest: str | None
+    start: int
+    """The position of its first message."""
+    first_example: int
+    tokens: int
+    limit: int
 
 
 @dataclass(slots=True)
@@ -46,13 +59,22 @@ class ToldTurn:
     text: str | None = None
     """The commitment to the user's."""
     candidates: list[ToldCandidate] = field(default_factory=list)
+    repeated: list[tuple[int, ToldCandidate]] = field(default_factory=list)
+    """The candidates that were said once more, by index, with their places in the later answers."""
     chosen: int | None = None
-    windows: dict[int, Sequence[int]] = field(default_factory=dict)
+    sent: dict[int, ToldPrompt] = field(default_factory=dict)
     """What was sent under each fence."""
+    prompt: ToldPrompt | None = None
+    """What it remembers of having been sent; None in a given history."""
     is_reconsidered: bool = False
     """Whether its user has chosen, or asked for, another answer than he was told first."""
     is_asked_again: bool = False
     """Whether it has an answer, and somebody has begun to ask for another one."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody has its lease."""
+        return self.state == IN_FLIGHT or self.is_asked_again
 
 
 class Replay:
@@ -61,6 +83,8 @@ class Replay:
     def __init__(self, events: Sequence[Event]) -> None:
         self.turns: dict[int, ToldTurn] = {}
         self.fence = 0
+        self.settings: Body = {}
+        """The SETTINGS as they were told last."""
         self.late = 0
         """How many answers came after their turn was taken over."""
         self.faults: list[str] = []
@@ -84,6 +108,7 @@ class Replay:
 
     def _create(self, body: Body) -> None:
         self._expect(not self.turns, "the conversation was there already")
+        self._set(body)
         if body["opening"] is not None:
             self.fence = 1
             self.turns[0] = ToldTurn(DONE, 1, candidates=[ToldCandidate(body["opening"])], chosen=0)
@@ -100,6 +125,10 @@ class Replay:
 
     def _update(self, body: Body) -> None:
         """Nothing of a turn changes."""
+        self._set(body["changes"])
+
+    def _set(self, told: Body) -> None:
+        self.settings |= {name: each for name, each in told.items() if name in SETTINGS}
 
     def _begin(self, body: Body) -> None:
         number, last = body["turn"], self.turns.get(self.last)
@@ -116,6 +145,11 @@ class Replay:
     def _regenerate(self, body: Body) -> None:
         turn = self.turns.get(body["turn"]) or self._nothing(body)
         self._expect(body["turn"] == self.last and turn.state == DONE, "a turn was asked again that had no answer")
+        if turn.prompt is not None:
+            was, sent = turn.prompt, _prompt(body)
+            starts = (was.start, was.start + 1) if was.start % 2 == 0 else (was.start,)  # a model may want users first
+            is_same = sent.start in starts and sent.first_example == was.first_example
+            self._expect(is_same, "a turn was asked again with another prompt than it had")
         self._attempt(turn, body)
         turn.is_asked_again = turn.is_reconsidered = True
 
@@ -124,10 +158,15 @@ class Replay:
             body["turn"] == self.last, f"it was forked at turn {body['turn']}, and turn {self.last} is the last"
         )
         self._give_up()
+        self._expect(body["fence"] >= self.fence, f"fence {body['fence']} was the last, after fence {self.fence}")
         self.fence = body["fence"]
+        self._set(body)
         if "context" in body or "examples" in body:  # what was answered before was answered to others
-            for candidate in [each for turn in self.turns.values() for each in turn.candidates]:
-                candidate.window = None
+            for turn in self.turns.values():
+                turn.prompt = None
+                turn.repeated.clear()
+                for each in turn.candidates:
+                    each.prompt = None
 
     def _give_up(self) -> None:
         """Let whoever asks the last turn again have died: its answer stands, and another turn follows."""
@@ -137,28 +176,33 @@ class Replay:
     def _attempt(self, turn: ToldTurn, body: Body) -> None:
         self._expect(body["fence"] > self.fence, f"fence {body['fence']} was given out after fence {self.fence}")
         turn.fence = self.fence = body["fence"]
-        turn.windows[turn.fence] = body["window"][:2]
+        turn.sent[turn.fence] = _prompt(body)
+        if turn.state == IN_FLIGHT:
+            turn.prompt = turn.sent[turn.fence]
         self.turns[body["turn"]] = turn
 
     def _finish(self, body: Body) -> None:
         turn = self._close(body)
         self._sent_again(turn, body)
-        repeats = dict(body.get("repeats", ()))
+        if turn.state == IN_FLIGHT or turn.prompt is None:
+            turn.prompt = turn.sent.get(body["fence"])
+        repeats = body.get("repeats", ())
         texts = [each["text"] for each in body["candidates"]]
         first = len(turn.candidates) if texts else turn.chosen
         self._expect(body["chosen"] == first, "the chosen candidate is not the first of this answer")
         self._expect(turn.state == DONE or not repeats, "an answer was not stored, though there was none before")
         self._expect(bool(texts or repeats), "there was an answer, and it has no text")
         turn.state, turn.chosen = DONE, body["chosen"]
-        self._add(turn, body, repeats)
+        self._add(turn, body)
         self._expect_whole(turn)
 
     def _sent_again(self, turn: ToldTurn, body: Body) -> None:
         """Take notice of a shorter prompt that was answered in the place of the one that the turn began with."""
         if "refused" in body:
-            began = turn.windows.get(body["fence"])
-            self._expect(body["refused"]["window"][:2] == began, "another prompt was refused than was sent")
-            turn.windows[body["fence"]] = body["window"][:2]
+            self._expect(
+                _prompt(body["refused"]) == turn.sent.get(body["fence"]), "another prompt was refused than was sent"
+            )
+            turn.sent[body["fence"]] = _prompt(body)
 
     def _fail(self, body: Body) -> None:
         turn = self._close(body)
@@ -168,10 +212,12 @@ class Replay:
     def _late(self, body: Body) -> None:
         turn = self.turns.get(body["turn"])
         self.late += 1
-        held = turn is not None and self._is_held(turn) and turn.fence == body["fence"]
+        held = turn is not None and turn.is_held and turn.fence == body["fence"]
         self._expect(not held, "an answer was late though nobody had taken its turn over")
         if "candidates" in body:
-            self._add(turn or self._nothing(body), body)
+            turn = turn or self._nothing(body)
+            self._sent_again(turn, body)
+            self._add(turn, body)
 
     def _discard(self, body: Body) -> None:
         turn = self._open(body)
@@ -197,25 +243,32 @@ class Replay:
         self._expect(body["turn"] == self.last and turn.state != DONE, f"turn {body['turn']} was not the open one")
         return turn
 
-    def _is_held(self, turn: ToldTurn) -> bool:
-        return turn.state == IN_FLIGHT or turn.is_asked_again
-
     def _close(self, body: Body) -> ToldTurn:
         turn = self.turns.get(body["turn"]) or self._nothing(body)
         self._expect(body["turn"] == self.last, f"turn {body['turn']} was not the last one")
-        self._expect(self._is_held(turn), f"turn {body['turn']} was not being answered")
+        self._expect(turn.is_held, f"turn {body['turn']} was not being answered")
         self._expect(turn.fence == body["fence"], f"fence {body['fence']} ended what fence {turn.fence} held")
         turn.is_asked_again = False
         return turn
 
-    def _add(self, turn: ToldTurn, body: Body, repeats: Mapping[int, int] = MappingProxyType({})) -> None:
-        """Take notice of new texts; `repeats` are the places of those of the same answer that were there before."""
-        window = turn.windows.get(body["fence"])
-        self._expect(window is not None, f"no attempt had fence {body['fence']}")
+    def _add(self, turn: ToldTurn, body: Body) -> None:
+        """Take notice of new texts, and of those of the same answer that were there before."""
+        sent = turn.sent.get(body["fence"])
+        self._expect(sent is not None, f"no attempt had fence {body['fence']}")
+        repeats = dict(body.get("repeats", ()))
+        for place, index in repeats.items():
+            was = turn.candidates[index] if 0 <= index < len(turn.candidates) else None
+            self._expect(was is not None and not was.is_partial, f"candidate {index} was repeated, and is not there")
+            if was is not None:
+                turn.repeated.append((index, ToldCandidate(was.text, place, sent, was.finish)))
         places = (place for place in itertools.count() if place not in repeats)
         for place, each in zip(places, body["candidates"], strict=False):
-            turn.candidates.append(ToldCandidate(each["text"], place, window, each.get("finish")))
+            turn.candidates.append(ToldCandidate(each["text"], place, sent, each.get("finish")))
 
     def _nothing(self, body: Body) -> ToldTurn:
         self.faults.append(f"there was no turn {body['turn']}")
         return ToldTurn(IN_FLIGHT, 0)
+
+
+def _prompt(body: Body) -> ToldPrompt:
+    return ToldPrompt(body.get("prompt"), *body["window"])

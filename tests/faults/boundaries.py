@@ -26,6 +26,7 @@ from convo import exchange
 from convo.store.rows import MODELS
 from convo.store.tables import Base
 from convo.testing import Acknowledged, FaultPoints, HistoryClient, kill_at, violations
+from tests.faults import branches
 from tests.faults.cutting import CutClient
 from tests.faults.database import DATABASES, expire_leases, open_database
 from tests.faults.worker import Tell, Worker
@@ -44,7 +45,10 @@ Recover = Callable[[convo.Store, str, int], list[Acknowledged]]
 
 @dataclass(frozen=True)
 class Operation:
-    """What is killed; `needs` is what became of the turn before (done, failed, cut, killed), or "nothing"."""
+    """What is killed; `needs` is what became of the turn before, or "nothing".
+
+    It is done, failed, cut, killed, or done and killed when it was asked again.
+    """
 
     run: Callable[[convo.Store, str], object]
     recover: Recover
@@ -171,6 +175,17 @@ OPERATIONS: dict[str, Operation] = {
     "choose": Operation(lambda store, name: store.get(name).choose(1), choose_again),
     "update": Operation(lambda store, name: store.get(name).update(title="t", temperature=0.5), update_again),
     "delete": Operation(lambda store, name: store.delete(name), delete_again),
+    "regenerate": Operation(branches.regenerate, branches.regenerate_again),
+    "regenerate after a dead regeneration": Operation(branches.regenerate, branches.regenerate_again, "asked again"),
+    "send after a dead regeneration": Operation(send_with_key, repeat_send, "asked again"),
+    "choose after a dead regeneration": Operation(
+        lambda store, name: store.get(name).choose(1), choose_again, "asked again"
+    ),
+    "fork": Operation(branches.fork, branches.fork_again),
+    "fork after a dead regeneration": Operation(branches.fork, branches.fork_again, "asked again"),
+    "fork with another context": Operation(branches.fork_earlier, branches.fork_earlier_again),
+    "edit": Operation(branches.edit, branches.edit_again),
+    "edit of a failed last turn": Operation(branches.edit_last, branches.edit_last_again, "failed"),
 }
 
 
@@ -192,8 +207,8 @@ def prepare(url: str, needs: str, names: Sequence[str]) -> list[Acknowledged]:
             store.client = CutClient(2)
             with contextlib.suppress(convo.StreamCut):
                 list(talk.stream(LEFT))
-    if needs == "killed":
-        killed = Worker(die_in_calls, url, names)
+    if needs in DEADLY:
+        killed = Worker(die_in_calls, url, names, needs)
         killed.end()
         assert killed.was_killed
         with convo.Store(url) as store:
@@ -205,12 +220,18 @@ def _refuse(request: convo.ChatRequest) -> None:
     raise convo.ModelError
 
 
-def die_in_calls(tell: Tell, url: str, names: Sequence[str]) -> None:
-    """Send to all the conversations, and die when all of them wait for the model."""
+DEADLY: dict[str, Callable[[convo.Store, str], object]] = {
+    "killed": lambda store, name: store.get(name).send(LEFT),
+    "asked again": branches.regenerate,
+}
+
+
+def die_in_calls(tell: Tell, url: str, names: Sequence[str], needs: str) -> None:
+    """Do what leaves what is needed in all the conversations, and die when all of them wait for the model."""
     everybody = threading.Barrier(len(names), lambda: os.kill(os.getpid(), signal.SIGKILL))
     client = HistoryClient(before_answer=lambda _: everybody.wait())
     with convo.Store(url, client=client) as store, ThreadPoolExecutor(len(names)) as pool:
-        list(pool.map(lambda name: store.get(name).send(LEFT), names))
+        list(pool.map(lambda name: DEADLY[needs](store, name), names))
 
 
 # ---- the sweep
@@ -279,7 +300,7 @@ def _recover(
     store.client = HistoryClient()
     expire_leases(store)
     found = store.find(name)
-    ids = [found.id] if found else []
+    ids = family(store, found.id) if found else []
     yield from (f"at once: {each}" for each in violations(store, ids, acknowledged=heard if found else ()))
     yield from go_on(store, OPERATIONS[operation].recover, name, number, heard)
     if found and operation == "delete":
@@ -297,7 +318,12 @@ def go_on(store: convo.Store, recover: Recover, name: str, number: int, heard: l
         yield f"the client got {type(error).__name__}: {error}"
         return
     heard.append(Acknowledged(talk.id, "on", "and on", reply.text))
-    yield from (f"afterwards: {each}" for each in violations(store, [talk.id], acknowledged=heard))
+    yield from (f"afterwards: {each}" for each in violations(store, family(store, talk.id), acknowledged=heard))
+
+
+def family(store: convo.Store, id: str) -> list[str]:
+    """Return the ids of a conversation and of its forks."""
+    return [each.record.id for each in store.tree(id)]
 
 
 def _left_behind(store: convo.Store, id: str) -> Iterator[str]:

@@ -24,8 +24,8 @@ from anyio.lowlevel import checkpoint
 import convo
 from convo import exchange
 from convo.testing import Acknowledged, FaultPoints, HistoryClient, violations
-from tests.faults import boundaries
-from tests.faults.boundaries import LEFT, SETTINGS, Recover, go_on, prepare
+from tests.faults import boundaries, branches
+from tests.faults.boundaries import LEFT, SETTINGS, Recover, family, go_on, prepare
 from tests.faults.complaints import complaints, left_open, unclosed_generators
 from tests.faults.database import DATABASES, open_database
 from tests.faults.interrupts import can_write
@@ -105,6 +105,18 @@ async def discard(store: convo.AsyncStore, name: str) -> None:
     await (await store.get(name)).discard()
 
 
+async def regenerate(store: convo.AsyncStore, name: str) -> None:
+    await (await store.get(name)).regenerate(candidate_count=branches.CANDIDATES)
+
+
+async def fork(store: convo.AsyncStore, name: str) -> None:
+    await (await store.get(name)).fork(name=name + branches.FORKED)
+
+
+async def edit(store: convo.AsyncStore, name: str) -> None:
+    await (await store.get(name)).edit(3, "text", name=name + branches.FORKED)
+
+
 OPERATIONS: dict[str, Operation] = {
     "send": Operation(send, boundaries.repeat_send),
     "stream": Operation(stream, boundaries.repeat_stream),
@@ -120,6 +132,9 @@ OPERATIONS: dict[str, Operation] = {
     "stream, discarding a cut turn": Operation(
         functools.partial(stream, on_unfinished="discard"), boundaries.repeat_stream, "cut"
     ),
+    "regenerate": Operation(regenerate, branches.regenerate_again),
+    "fork": Operation(fork, branches.fork_again),
+    "edit": Operation(edit, branches.edit_again),
     "send in a task group": Operation(send_in_group, boundaries.repeat_send, places=("boundary",)),
     "opening and sending": Operation(open_and_send, boundaries.repeat_send, places=("step",)),
     "sending and closing": Operation(send_and_close, boundaries.repeat_send, places=("step",)),
@@ -285,8 +300,9 @@ def _look(other: convo.Store, name: str, heard: list[Acknowledged], *, is_whole:
     talk = other.find(name)
     if talk is None:
         return
-    yield from violations(other, [talk.id], acknowledged=heard)
-    for turn in talk.turns():
+    yield from violations(other, family(other, talk.id), acknowledged=heard)
+    made = other.find(name + branches.FORKED)
+    for turn in talk.turns() + (made.turns() if made else []):
         errors = (
             ("cancelled", "ModelError", "StreamCut", "stream_cut") if turn.message.content == LEFT else ("cancelled",)
         )

@@ -118,6 +118,29 @@ def stream_in_vain(talk: Talk) -> object:
         store.client = client
 
 
+def regenerate(talk: Talk) -> object:
+    reply = talk.regenerate(candidate_count=3)
+    return reply.text, len(reply.candidates), talk.version
+
+
+def regenerate_in_vain(talk: Talk) -> object:
+    with failing(store_of(talk)):
+        try:
+            return regenerate(talk)
+        except convo.ModelError as error:
+            return str(error), talk.version
+
+
+def fork(talk: Talk, **settings: Any) -> object:
+    made = talk.fork(**settings)
+    return made.name, made.forked_at, made.version
+
+
+def edit(talk: Talk) -> object:
+    reply = talk.edit(1, "hello", name="edited")
+    return reply.text, reply.conversation.name, reply.conversation.version
+
+
 OPERATIONS = {
     "create": Operation(new, create),
     "create with a name": Operation(new, lambda talk: create(talk, name="new")),
@@ -139,6 +162,11 @@ OPERATIONS = {
     "update": Operation(answered, lambda talk: talk.update(title="t", temperature=0.5).version),
     "update nothing": Operation(answered, lambda talk: talk.update().version),
     "rename": Operation(answered, lambda talk: talk.update(name="other").version),
+    "regenerate": Operation(answered, regenerate, commits=2),
+    "regenerate in vain": Operation(answered, regenerate_in_vain, commits=2),
+    "fork": Operation(answered, fork),
+    "fork with a name": Operation(answered, lambda talk: fork(talk, name="forked", context="other")),
+    "edit": Operation(answered, edit, commits=2),
     "delete": Operation(answered, lambda talk: store_of(talk).delete(talk.id, owner=talk.owner)),
 }
 

@@ -15,7 +15,15 @@ from convo.store.rows import CONVERSATIONS
 from convo.testing import Acknowledged, FaultPoints, HistoryClient, violations
 from tests.faults.boundaries import OPERATIONS, go_on, prepare
 
-INTERRUPTED = ("send with a key", "stream with a key", "resume of a failed turn", "choose")
+INTERRUPTED = (
+    "send with a key",
+    "stream with a key",
+    "resume of a failed turn",
+    "choose",
+    "regenerate",
+    "fork",
+    "edit",
+)
 
 
 def sweep(url: str, operation: str, every: int = 1) -> tuple[int, list[str]]:

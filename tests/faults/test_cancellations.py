@@ -21,7 +21,7 @@ OFTEN = ("send", "stream")
 """What is cancelled in each manner at each step, on SQLite; all else in one manner at each place, which take turns."""
 
 AT_STEPS = [name for name, each in OPERATIONS.items() if "step" in each.places]
-AT_BOUNDARIES = ("send", "stream", "resume", "discard", "create", "send in a task group")
+AT_BOUNDARIES = ("send", "stream", "resume", "discard", "create", "send in a task group", "regenerate", "fork", "edit")
 
 
 @pytest.mark.parametrize("operation", AT_STEPS)

@@ -41,7 +41,7 @@ WRONG: dict[str, tuple[list[str], set[str]]] = {
         ["UPDATE convo_messages SET content = 'other' WHERE turn = 1 AND side = 1"],
         {"reply", "journal"},
     ),
-    "the context changes": (["UPDATE convo_conversations SET context = 'other'"], {"reply"}),
+    "the context changes": (["UPDATE convo_conversations SET context = 'other'"], {"reply", "journal"}),
     "a user's text stands twice": (
         ["UPDATE convo_messages SET content = 'second' WHERE turn = 3 AND side = 0"],
         {"doubled", "changed", "reply", "journal"},

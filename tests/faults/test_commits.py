@@ -16,7 +16,16 @@ from tests.faults.proxy import Fate, Nth, let_pass
 
 COMMITS = [(name, number) for name, each in OPERATIONS.items() for number in range(1, each.commits + 1)]
 
-SWEPT = ["create with a name", "send with a key", "send and discard", "stream in vain", "resume", "delete"]
+SWEPT = [
+    "create with a name",
+    "send with a key",
+    "send and discard",
+    "stream in vain",
+    "resume",
+    "delete",
+    "fork",
+    "edit",
+]
 
 
 @pytest.fixture(scope="module")
