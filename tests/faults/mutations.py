@@ -25,6 +25,7 @@ from tests.faults.cutting import CutClient
 from tests.faults.worker import Tell, Worker
 
 Heard = list[Acknowledged]
+Act = Callable[[convo.Conversation], object]
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Mutation:
     fault: Callable[[convo.Store], Heard]
     pattern: str = ""
     """Of statements."""
-    instead: str = ""
+    instead: str | Callable[[re.Match[str]], str] = ""
     unguard: Callable[[Engine], None] | None = None
     """Takes away the constraint that stands behind the safeguard."""
     broken: frozenset[str] = frozenset()
@@ -44,7 +45,15 @@ class Mutation:
 
 
 def take_over(store: convo.Store) -> Heard:
-    """One sender's turn is taken over by another; the first answers while the second still waits."""
+    return _overtake(store, lambda talk: talk.send("taken over"), lambda talk: talk.resume())
+
+
+def ask_again_twice(store: convo.Store) -> Heard:
+    return _overtake(store, lambda talk: talk.regenerate(candidate_count=2), lambda talk: talk.regenerate())
+
+
+def _overtake(store: convo.Store, act: Act, by: Act) -> Heard:
+    """One caller's turn is taken over by another; the first answers while the second still waits."""
     waits, goes = threading.Event(), threading.Event()
 
     def second(request: convo.ChatRequest) -> None:
@@ -54,7 +63,7 @@ def take_over(store: convo.Store) -> Heard:
     def first(request: convo.ChatRequest) -> None:
         with store.engine.begin() as connection:
             connection.execute(text("UPDATE convo_turns SET lease_expires = 1 WHERE lease_owner IS NOT NULL"))
-        resumed.append(pool.submit(other.get("talk").resume))
+        resumed.append(pool.submit(by, other.get("talk")))
         waits.wait(60)
 
     resumed: list[Any] = []
@@ -62,7 +71,7 @@ def take_over(store: convo.Store) -> Heard:
     store.client = HistoryClient(before_answer=first)
     with ThreadPoolExecutor(1) as pool:
         with contextlib.suppress(convo.LeaseLost):
-            store.get("talk").send("taken over")
+            act(store.get("talk"))
         goes.set()
         with contextlib.suppress(convo.LeaseLost):
             resumed[0].result()
@@ -119,6 +128,33 @@ def choose_after_a_cut(store: convo.Store) -> Heard:
     return []
 
 
+def send_while_asked_again(store: convo.Store) -> Heard:
+    """Somebody sends while a model is asked for another answer to the turn before."""
+
+    def send(request: convo.ChatRequest) -> None:
+        with contextlib.suppress(convo.TurnInFlight):
+            other.get("talk").send("meanwhile")
+
+    other = convo.Store(store.engine, client=HistoryClient())
+    store.client = HistoryClient(before_answer=send)
+    with contextlib.suppress(convo.LeaseLost, convo.StoreError):
+        store.get("talk").regenerate(candidate_count=2)
+    return []
+
+
+def fork_earlier(store: convo.Store) -> Heard:
+    heard = [_send(store, "more")]
+    store.get("talk").fork(at=3)
+    return heard
+
+
+def fork_before_a_late_answer(store: convo.Store) -> Heard:
+    """An answer comes when its turn is another's, and the conversation has gone on; somebody forks it before that."""
+    _overtake(store, lambda talk: talk.regenerate(candidate_count=2), lambda talk: talk.send("more"))
+    store.get("talk").fork(at=3)
+    return []
+
+
 def _send(store: convo.Store, said: str) -> Acknowledged:
     reply = store.get("talk").send(said, request_key=said)
     return Acknowledged(reply.conversation.id, said, said, reply.text)
@@ -145,6 +181,16 @@ def drop_follows(engine: Engine) -> None:
 
 def _is_follows(constraint: object) -> bool:
     return isinstance(constraint, ForeignKeyConstraint) and "prev_chosen" in constraint.column_keys
+
+
+def leaseless(found: re.Match[str]) -> str:
+    """Take no lease, and ask for none."""
+    if found["fence"] is None:
+        return ""
+    return (
+        f"SET fence={found['fence']}, lease_owner=CASE WHEN {found['owner']} IS NULL THEN '' END, "
+        f"lease_expires=CASE WHEN {found['until']} IS NULL THEN 0 END WHERE"
+    )
 
 
 def lose_commits(engine: Engine) -> None:
@@ -182,7 +228,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "an open turn looks like an answered one, and may be followed": Mutation(
         send_after_a_failure,
-        r"convo_turns\.state,(.*?)convo_turns\.chosen, convo_turns\.lease_owner,(.*?lease_left_ms)",
+        r"convo_turns\.state,(.*?)convo_turns\.chosen, convo_turns\.lease_owner,(.*?lease_left_ms)(?=.*UNION ALL)",
         r"'done',\1coalesce(convo_turns.chosen, 0), NULL,\2",
         drop_follows,
         frozenset({"state", "order", "journal"}),
@@ -205,6 +251,35 @@ MUTATIONS: dict[str, Mutation] = {
         r"state=replace(\1, 'failed', 'done'), chosen=0, \2 error=nullif(\3, 'stream_cut'), finished_at",
         broken=frozenset({"state", "journal"}),
     ),
+    "another answer is stored under any older fence": Mutation(
+        ask_again_twice, r"(UPDATE convo_turns .*convo_turns\.fence) = ", r"\1 >= ", broken=frozenset({"journal"})
+    ),
+    "whoever asks again holds no lease, and its turn may be followed": Mutation(
+        send_while_asked_again,
+        r"SET fence=(?P<fence>\S+), lease_owner=(?P<owner>\S+), lease_expires=(?P<until>\(.*\)) WHERE"
+        r"| AND convo_turns\.lease_owner IS NOT NULL",
+        leaseless,
+        drop_follows,
+        frozenset({"state", "reply", "journal"}),
+    ),
+    "a fork has one turn too many": Mutation(
+        fork_earlier,
+        r"(INSERT INTO convo_(?:turns|messages) .*convo_\w+\.(?:number|turn) <= \S+)",
+        r"\1 + 1",
+        broken=frozenset({"order", "journal"}),
+    ),
+    "a fork's journal tells of one turn too many": Mutation(
+        fork_earlier,
+        r"SELECT convo_events\.number - (\S+) AS",
+        r"SELECT convo_events.number + 0 * \1 AS",
+        broken=frozenset({"journal"}),
+    ),
+    "a fork has what was told later": Mutation(
+        fork_before_a_late_answer,
+        r"(SELECT convo_events\.body.*convo_events\.kind = )",
+        r"\1'-' || ",
+        broken=frozenset({"journal"}),
+    ),
     "a COMMIT does nothing": Mutation(send_more, unguard=lose_commits, broken=frozenset({"lost"})),
 }
 
@@ -221,7 +296,7 @@ def broken_by(name: str, url: str, *, guarded: bool = False, whole: bool = False
 def run(tell: Tell, name: str, url: str, guarded: bool, whole: bool) -> None:
     mutation = MUTATIONS[name]
     with convo.Store(url, client=HistoryClient()) as store:
-        talk = store.create(name="talk", messages=["a", "b", "c", "d"])
+        store.create(name="talk", messages=["a", "b", "c", "d"])
         heard = [_send(store, "before")]
         if mutation.unguard and not guarded and not whole:
             mutation.unguard(store.engine)
@@ -230,11 +305,11 @@ def run(tell: Tell, name: str, url: str, guarded: bool, whole: bool) -> None:
         ):
             heard += mutation.fault(store)
             assert whole or not mutation.pattern or count[0], "no statement has this form any more"
-        tell(sorted({each.split(":")[0] for each in violations(store, [talk.id], acknowledged=heard)}))
+        tell(sorted({each.split(":")[0] for each in violations(store, acknowledged=heard)}))
 
 
 @contextmanager
-def rewritten(engine: Engine, pattern: str, instead: str) -> Iterator[list[int]]:
+def rewritten(engine: Engine, pattern: str, instead: str | Callable[[re.Match[str]], str]) -> Iterator[list[int]]:
     """Put `instead` for `pattern` in statements; yield how often that was done."""
     count = [0]
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from sqlalchemy import update
 
 import convo
+from convo import journal
+from convo.store.rows import CONVERSATIONS, EVENTS
 from convo.testing import Acknowledged, HistoryClient, expected_reply, violations
-from convo.testing.replay import Replay
+from convo.testing.replay import Body, Replay
 from convo.values import Event
 from tests.faults.cutting import CutClient
 
@@ -116,6 +119,125 @@ WRONG_AFTER_A_CUT: dict[str, tuple[list[str], set[str]]] = {
 """The same, where the last turn was answered after a stream had broken off."""
 
 
+TABLES = (("messages", "turn"), ("turns", "number"))
+OF_THE_FORK = "conversation_id = (SELECT id FROM convo_conversations WHERE name = 'fork')"
+OF_THE_PARENT = "conversation_id = (SELECT id FROM convo_conversations WHERE name = 'talk')"
+
+WRONG_OF_BRANCHES: dict[str, tuple[list[str], set[str]]] = {
+    "a fork misses a turn": (
+        [f"DELETE FROM convo_{table} WHERE {which} = 2 AND {OF_THE_FORK}" for table, which in TABLES],
+        {"order", "journal", "reply", "database"},
+    ),
+    "a fork misses its last copied turn, and all that comes after it": (
+        [
+            *(f"DELETE FROM convo_{table} WHERE {which} >= 3 AND {OF_THE_FORK}" for table, which in TABLES),
+            "UPDATE convo_conversations SET turn_count = 2 WHERE name = 'fork'",
+        ],
+        {"journal"},
+    ),
+    "a fork misses a candidate": (
+        [f"DELETE FROM convo_messages WHERE turn = 3 AND candidate = 1 AND {OF_THE_FORK}"],
+        {"journal"},
+    ),
+    "a fork has a candidate that is told later": (
+        [
+            "INSERT INTO convo_messages (conversation_id, turn, side, candidate, author, tokens, repaired, created_at,"
+            " salt, content) SELECT conversation_id, turn, side, 2, author, tokens, repaired, created_at, salt, content"
+            f" FROM convo_messages WHERE turn = 3 AND candidate = 1 AND {OF_THE_FORK}"
+        ],
+        {"journal"},
+    ),
+    "a fork misses an event": ([f"DELETE FROM convo_events WHERE number = 3 AND {OF_THE_FORK}"], {"journal"}),
+    "a fork misses an example": (
+        [f"DELETE FROM convo_examples WHERE position = 0 AND {OF_THE_FORK}"],
+        {"journal", "reply"},
+    ),
+    "a fork has another text than its parent": (
+        [f"UPDATE convo_messages SET content = 'other' WHERE turn = 3 AND side = 0 AND {OF_THE_FORK}"],
+        {"journal", "reply"},
+    ),
+    "a fork has another setting than was told": (
+        ["UPDATE convo_conversations SET trim = 'stable' WHERE name = 'fork'"],
+        {"journal"},
+    ),
+    "a fork has a last fence that was not told": (
+        ["UPDATE convo_conversations SET fence = fence - 1 WHERE name = 'fork'"],
+        {"journal"},
+    ),
+    "another answer loses the choice": (
+        [f"UPDATE convo_turns SET chosen = NULL WHERE number = 4 AND {OF_THE_PARENT}"],
+        {"state", "journal"},
+    ),
+    "another answer is not chosen": (
+        [f"UPDATE convo_turns SET chosen = 0 WHERE number = 4 AND {OF_THE_PARENT}"],
+        {"journal"},
+    ),
+    "another answer vanishes": (
+        [
+            f"UPDATE convo_turns SET chosen = 0 WHERE number = 4 AND {OF_THE_PARENT}",
+            f"DELETE FROM convo_messages WHERE turn = 4 AND candidate = 2 AND {OF_THE_PARENT}",
+        ],
+        {"journal"},
+    ),
+    "a turn remembers another window": (
+        [f"UPDATE convo_turns SET window_start = 3 WHERE number = 4 AND {OF_THE_PARENT}"],
+        {"journal"},
+    ),
+    "a turn remembers no prompt": (
+        [
+            f"UPDATE convo_turns SET {each} = NULL WHERE number = 4 AND {OF_THE_PARENT}"
+            for each in ("window_start", "first_example", "prompt_tokens", "prompt_limit", "prompt_digest")
+        ],
+        {"journal"},
+    ),
+    "a turn is held that nobody asks again": (
+        [f"UPDATE convo_turns SET lease_owner = 'x', lease_expires = 0 WHERE number = 4 AND {OF_THE_PARENT}"],
+        {"journal"},
+    ),
+}
+"""The same, where the last turn was asked again, and there is a fork of the one before it."""
+
+FORGED: dict[str, tuple[str, str, Callable[[Body], object], set[str]]] = {
+    "it was forked at another turn": ("fork", "fork", lambda told: told.update(turn=2), {"journal"}),
+    "it was forked with an earlier fence": ("fork", "fork", lambda told: told.update(fence=1), {"journal"}),
+    "it was forked with another context": ("fork", "fork", lambda told: told.update(context="x"), {"journal"}),
+    "it was forked with other examples": ("fork", "fork", lambda told: told.update(examples=[]), {"journal"}),
+    "it was forked for another model": ("fork", "fork", lambda told: told.update(model="x"), {"journal"}),
+    "it was asked again under a fence that was another's": (
+        *("talk", "regenerate"),
+        lambda told: told.update(fence=2),
+        {"journal"},
+    ),
+    "it was asked again with another window": (
+        *("talk", "regenerate"),
+        lambda told: told.update(window=[5, 0, 1, 9]),
+        {"journal", "reply"},
+    ),
+    "it was asked again with another example": (
+        *("talk", "regenerate"),
+        lambda told: told["window"].__setitem__(1, 1),
+        {"journal", "reply"},
+    ),
+    "an earlier turn was asked again": ("talk", "regenerate", lambda told: told.update(turn=3), {"journal", "changed"}),
+    "another fence was answered": ("talk", "finish", lambda told: told.update(fence=3), {"journal"}),
+    "the old answer was chosen": ("talk", "finish", lambda told: told.update(chosen=0), {"journal"}),
+    "nothing was repeated": ("talk", "finish", lambda told: told.pop("repeats"), {"reply"}),
+    "one text less was repeated": ("talk", "finish", lambda told: told["repeats"].pop(), {"reply"}),
+    "one text more was repeated": ("talk", "finish", lambda told: told["repeats"].append([2, 1]), {"reply"}),
+    "other texts were repeated": (
+        *("talk", "finish"),
+        lambda told: told.update(repeats=[[0, 1], [1, 0]]),
+        {"reply"},
+    ),
+    "a text was repeated that was not there": (
+        *("talk", "finish"),
+        lambda told: told.update(repeats=[[0, 0], [1, 7]]),
+        {"journal"},
+    ),
+}
+"""Whose last event of which kind is forged, with all that follows from it, and how."""
+
+
 @pytest.fixture
 def store() -> Iterator[convo.Store]:
     with convo.Store("sqlite://", client=HistoryClient()) as opened:
@@ -128,6 +250,15 @@ def heard(store: convo.Store) -> list[Acknowledged]:
     talk = store.create(name="talk", context="c", examples=[("i", "o")], opening="hello", messages=["a", "b", "c", "d"])
     replies = [(said, talk.send(said, request_key=said, candidate_count=2)) for said in ("first", "second")]
     return [Acknowledged(talk.id, said, said, reply.text) for said, reply in replies]
+
+
+@pytest.fixture
+def heard_after_branches(store: convo.Store, heard: list[Acknowledged]) -> list[Acknowledged]:
+    """Ask again for the last answer, where one text of three is new; fork before it, and send there."""
+    talk = store.get("talk")
+    talk.regenerate(candidate_count=3)
+    made = talk.fork(at=3, name="fork")
+    return [*heard, Acknowledged(made.id, None, "more", made.send("more").text)]
 
 
 @pytest.fixture
@@ -174,6 +305,47 @@ def test_what_is_wrong_with_an_answer_that_broke_off_is_found(
     statements, broken = WRONG_AFTER_A_CUT[wrong]
     spoil(store, statements)
     assert broken == promises(store, heard_after_a_cut)
+
+
+def test_asking_again_and_forking_break_no_promise(store: convo.Store, heard_after_branches: list[Acknowledged]):
+    assert [] == violations(store, acknowledged=heard_after_branches)
+
+
+@pytest.mark.parametrize("wrong", WRONG_OF_BRANCHES)
+def test_what_is_wrong_with_branches_is_found(store: convo.Store, heard_after_branches: list[Acknowledged], wrong: str):
+    statements, broken = WRONG_OF_BRANCHES[wrong]
+    spoil(store, statements)
+    assert broken == promises(store, heard_after_branches) - {"lost", "changed"}
+
+
+def forge(store: convo.Store, name: str, kind: str, change: Callable[[Body], object]) -> None:
+    """Change the last event of a kind in a conversation's journal, and link all anew."""
+    talk, head = store.get(name), journal.GENESIS
+    events = talk.events()
+    last = max(each.number for each in events if each.kind == kind)
+    of_it = EVENTS.c.conversation_id == talk.id
+    with store.engine.begin() as connection:
+        for each in events:
+            told = json.loads(each.body)
+            if each.number == last:
+                change(told)
+            body = journal.canonical(told)
+            head = journal.link(head, each.number, each.kind, body)
+            forged = update(EVENTS).where(of_it, EVENTS.c.number == each.number)
+            connection.execute(forged.values(body=body, digest=head))
+        connection.execute(update(CONVERSATIONS).where(CONVERSATIONS.c.id == talk.id).values(journal_head=head))
+
+
+def test_a_journal_that_is_linked_anew_breaks_no_promise(store: convo.Store, heard_after_branches: list[Acknowledged]):
+    forge(store, "fork", "fork", dict)
+    assert [] == violations(store, acknowledged=heard_after_branches)
+
+
+@pytest.mark.parametrize("wrong", FORGED)
+def test_a_forged_event_is_found(store: convo.Store, heard_after_branches: list[Acknowledged], wrong: str):
+    name, kind, change, broken = FORGED[wrong]
+    forge(store, name, kind, change)
+    assert broken == promises(store, heard_after_branches)
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -297,3 +469,65 @@ def test_what_broke_off_is_not_chosen():
 def test_what_broke_off_does_not_finish_a_turn():
     finished = ("finish", {"turn": 1, "fence": 1, "chosen": 0, "candidates": [{"text": "a", "finish": "stream_cut"}]})
     assert ["event 3 (finish): a text was chosen that broke off"] == told(finished)
+
+
+# ---- what a journal tells of branches
+
+ANSWERED = ("finish", {"turn": 1, "fence": 1, "chosen": 0, "candidates": [{"text": "a", "finish": "stop"}]})
+AGAIN = ("regenerate", {"turn": 1, "fence": 2, "window": [1, 0, 1, 9]})
+FORK = {"turn": 1, "fence": 2}
+
+
+def answering(**told: object) -> tuple[str, dict[str, object]]:
+    """Return the end of what AGAIN began."""
+    return "finish", {"turn": 1, "fence": 2, "chosen": 0, "candidates": [], **told}
+
+
+NEW = answering(chosen=1, candidates=[{"text": "b", "finish": "stop"}])
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (ANSWERED, AGAIN, NEW),
+        (ANSWERED, AGAIN, answering(repeats=[[0, 0]])),
+        (ANSWERED, AGAIN, answering(chosen=1, candidates=[{"text": "b", "finish": "stop"}], repeats=[[0, 0]])),
+        (ANSWERED, AGAIN, ("fail", {"turn": 1, "fence": 2, "error": "x"})),
+        (ANSWERED, AGAIN, ("choose", {"turn": 1, "chosen": 0})),
+        (ANSWERED, AGAIN, ("fork", FORK)),
+        (ANSWERED, ("fork", FORK), ("regenerate", {"turn": 1, "fence": 3, "window": [1, 0, 1, 9]})),
+        (ANSWERED, ("fork", FORK | {"context": "x"}), ("regenerate", {"turn": 1, "fence": 3, "window": [0, 1, 1, 9]})),
+        (ANSWERED, AGAIN, ("begin", {"turn": 2, "fence": 3, "text": "u", "window": [1, 0, 1, 9]})),
+        (ANSWERED, AGAIN, ("choose", {"turn": 1, "chosen": 0}), ("late", {"turn": 1, "fence": 2, "candidates": []})),
+    ],
+)
+def test_a_journal_may_tell_of_branches(events: tuple[tuple[str, dict[str, object]], ...]):
+    assert [] == told(*events)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        (AGAIN,),
+        (ANSWERED, NEW),
+        (ANSWERED, AGAIN, NEW, NEW),
+        (ANSWERED, AGAIN, answering()),
+        (ANSWERED, AGAIN, answering(chosen=None, repeats=[[0, 0]])),
+        (ANSWERED, AGAIN, answering(chosen=0, candidates=[{"text": "b", "finish": "stop"}])),
+        (ANSWERED, AGAIN, answering(repeats=[[0, 1]])),
+        (ANSWERED, AGAIN, answering(fence=1, repeats=[[0, 0]])),
+        (("finish", answering(fence=1, repeats=[[0, 0]])[1]),),
+        (ANSWERED, ("regenerate", {"turn": 1, "fence": 1, "window": [1, 0, 1, 9]})),
+        (ANSWERED, ("regenerate", {"turn": 1, "fence": 2, "window": [1, 1, 1, 9]})),
+        (ANSWERED, AGAIN, ("late", {"turn": 1, "fence": 2, "candidates": []})),
+        (ANSWERED, AGAIN, ("choose", {"turn": 1, "chosen": 0}), NEW),
+        (ANSWERED, AGAIN, ("fork", FORK), NEW),
+        (("fork", FORK),),
+        (ANSWERED, ("fork", FORK | {"turn": 2})),
+        (ANSWERED, ("fork", FORK | {"turn": 0})),
+        (ANSWERED, ("fork", FORK | {"fence": 0})),
+        (ANSWERED, ("fork", FORK), ("begin", {"turn": 2, "fence": 2, "text": "u", "window": [1, 0, 1, 9]})),
+    ],
+)
+def test_a_journal_of_branches_that_cannot_be_is_found(events: tuple[tuple[str, dict[str, object]], ...]):
+    assert [f"event {len(events) + 2}"] == sorted({each.split(" (")[0] for each in told(*events)})
