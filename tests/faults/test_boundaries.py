@@ -8,10 +8,23 @@ from tests.faults.boundaries import OPERATIONS, Pick, boundaries_of, sweep, tell
 
 ASYNC = ("send with a key", "stream with a key")
 
+SAMPLED = {
+    "regenerate": 4,
+    "regenerate after a dead regeneration": 4,
+    "send after a dead regeneration": 4,
+    "choose after a dead regeneration": 3,
+    "fork": 2,
+    "fork after a dead regeneration": 3,
+    "fork with another context": 3,
+    "edit": 4,
+    "edit of a failed last turn": 4,
+}
+"""At each how manieth boundary an operation dies here, which is made of others; the long form takes all of them."""
+
 
 @pytest.fixture
-def pick(every: int) -> Pick:
-    return lambda boundaries: telling(boundaries)[::every]
+def pick(every: int, operation: str) -> Pick:
+    return lambda boundaries: telling(boundaries)[:: every * SAMPLED.get(operation, 1)]
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

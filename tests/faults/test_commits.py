@@ -52,6 +52,7 @@ def test_cutting_three_commits_in_a_row_changes_nothing(bench: Bench, name: str)
 @pytest.mark.parametrize("fate", [Fate.CUT_AFTER, Fate.CUT_BEFORE], ids=lambda fate: fate.name.lower())
 @pytest.mark.parametrize("name", SWEPT)
 def test_a_cut_at_any_statement_changes_nothing(bench: Bench, name: str, fate: Fate, every: int):
+    every *= 3 if name == "edit" else 1
     whole = Nth(10**6, fate, match=bool)
     expected, numbers = bench.outcome(name, whole), range(1, whole.seen + 1, every)
     outcomes = {number: bench.outcome(name, Nth(number, fate, match=bool)) for number in numbers}
@@ -101,11 +102,14 @@ def out_of_reach(bench: Bench, number: int, talk: convo.Conversation) -> CommitU
     return caught.value
 
 
-def test_a_commit_that_comes_late_after_an_outage_changes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("name", ["create", "fork", "edit"])
+def test_a_commit_that_comes_late_after_an_outage_changes_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str
+):
     monkeypatch.setattr("tests.faults.proxy.LATE_S", 2.5)  # the second INSERT waits for the first one's transaction
-    expected, back = bench.expected("create"), threading.Timer(0.7, bench.proxy.admit)
+    expected, back = bench.expected(name), threading.Timer(0.7, bench.proxy.admit)
     back.start()
-    assert expected == bench.outcome("create", Gone(bench, 1, Fate.LATE))
+    assert expected == bench.outcome(name, Gone(bench, 1, Fate.LATE))
 
 
 @pytest.mark.usefixtures("impatient")
