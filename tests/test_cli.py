@@ -178,7 +178,7 @@ def test_an_id_or_its_beginning_goes_on(run: Run, chats: str):
         talk = store.create(model="offline/echo")
     for reference in (talk.id, talk.id[:8]):
         assert 0 == run("-d", chats, "chat", "--id", reference, "x").code
-    assert "\n[3] 0\nx\n" in run("-d", chats, "show", talk.id[:8]).out
+    assert "\n[3] 0 (turn 2)\nx\n" in run("-d", chats, "show", talk.id[:8]).out
 
 
 def test_list_is_made_for_pipes_where_there_is_no_terminal(run: Run, chats: str):
@@ -199,7 +199,7 @@ def test_show_tells_of_an_unanswered_turn_and_of_other_candidates(run: Run, chat
     shown = run("-d", chats, "show", "a").out
     assert "[0] 1\nHello." in shown
     assert "[2] 1\none\n(1 other candidate)" in shown
-    assert shown.endswith("[3] 0\nsecond\n\n(no answer: ModelError)\n")
+    assert shown.endswith("[3] 0 (turn 2)\nsecond\n\n(no answer: ModelError)\n")
     last = json.loads(run("-d", chats, "show", "a", "--json", "-n", "1").out)
     assert ([3], ["failed"]) == (
         [each["position"] for each in last["messages"]],

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from convo.cli import chat, conversations, db, models
+from convo.cli import branches, chat, conversations, db, models
 from convo.version import __version__
 
 app = typer.Typer(
@@ -53,6 +53,11 @@ def common(
 app.command("chat")(chat.chat)
 app.command("list")(conversations.list_conversations)
 app.command("show")(conversations.show)
+app.command("regenerate")(branches.regenerate)
+app.command("choose")(branches.choose)
+app.command("edit")(branches.edit)
+app.command("fork")(branches.fork)
+app.command("tree")(branches.tree)
 app.command("delete")(conversations.delete)
 app.command("models")(models.models)
 app.add_typer(db.app, name="db")

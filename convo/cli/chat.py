@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convo.cli.conversations import AsJson, open_store
+from convo.cli.conversations import open_store
+from convo.cli.options import (
+    ARROW,
+    AsJson,
+    Candidates,
+    MaxOutput,
+    ModelName,
+    Stop,
+    Temperature,
+    TopK,
+    TopP,
+    given,
+    pair,
+    piped,
+)
 from convo.cli.selection import Selection
 
 if TYPE_CHECKING:
@@ -18,7 +32,6 @@ if TYPE_CHECKING:
     from convo.facts import Reply
     from convo.stores import Store
 
-ARROW = "=>"
 REMEDY = "add --on-unfinished resume to ask again, or --on-unfinished discard to drop it"
 
 Text = Annotated[
@@ -31,21 +44,12 @@ Id = Annotated[
     str | None, typer.Option("--id", metavar="ID", help="Go on with that one: an id, its beginning, or a name.")
 ]
 Latest = Annotated[bool, typer.Option("--continue", "-c", help="Go on with the latest active one.")]
-ModelName = Annotated[str | None, typer.Option("--model", "-m", metavar="MODEL", help="The model that answers.")]
 Context = Annotated[
     str | None, typer.Option("--context", metavar="TEXT", help="What the model is told first; for a new conversation.")
 ]
 Examples = Annotated[
     list[str] | None,
     typer.Option("--example", metavar=f"'INPUT {ARROW} OUTPUT'", help="How to answer; repeatable; for a new one."),
-]
-Temperature = Annotated[float | None, typer.Option(metavar="T", help="At least 0.")]
-Candidates = Annotated[int | None, typer.Option(metavar="N", help="How many replies to ask for, 1 to 8.")]
-TopP = Annotated[float | None, typer.Option(metavar="P", help="Within 0 and 1.")]
-TopK = Annotated[int | None, typer.Option(metavar="K", help="At least 1.")]
-MaxOutput = Annotated[int | None, typer.Option("--max-output-tokens", metavar="TOKENS", help="The longest answer.")]
-Stop = Annotated[
-    list[str] | None, typer.Option("--stop", metavar="TEXT", help="A text at which the answer ends; repeatable.")
 ]
 TokenLimit = Annotated[
     int | None, typer.Option(metavar="TOKENS", help="The longest prompt, instead of the model's limit.")
@@ -79,13 +83,13 @@ def chat(
     Settings that are given for a conversation that is there already hold from now on; its context and its examples
     are fixed.
     """
-    settings = _given(model=model, temperature=temperature, candidate_count=candidates, top_p=top_p, top_k=top_k)
-    settings |= _given(max_output_tokens=max_output_tokens, stop_sequences=stop or None)
-    settings |= _given(input_token_limit=input_token_limit)
-    fixed = _given(context=prompt_context, examples=[_pair(each) for each in example or ()] or None)
+    settings = given(model=model, temperature=temperature, candidate_count=candidates, top_p=top_p, top_k=top_k)
+    settings |= given(max_output_tokens=max_output_tokens, stop_sequences=stop or None)
+    settings |= given(input_token_limit=input_token_limit)
+    fixed = given(context=prompt_context, examples=[pair(each) for each in example or ()] or None)
     selection = Selection(context.obj["owner"], name, id, latest, settings, fixed)
     if text is None and not sys.stdin.isatty():
-        text = _piped()
+        text = piped()
     _check(text, on_unfinished, as_json=as_json)
     with open_store(context) as store, _selected(store, selection) as talk:
         if text is None:
@@ -121,31 +125,54 @@ def _selected(store: Store, selection: Selection) -> Iterator[Conversation]:
             store.delete(talk.id, owner=talk.owner)
 
 
-def answer(talk: Conversation, text: str, *, on_unfinished: Unfinished = "raise", as_json: bool = False) -> None:
-    """Send one message and print the answer."""
+def answer(
+    talk: Conversation,
+    text: str,
+    *,
+    on_unfinished: Unfinished = "raise",
+    as_json: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
+    """Send one message and print the answer; `settings` are for this one only."""
     from convo.cli.output import note
-    from convo.errors import TurnUnfinished
+    from convo.errors import ModelError, TurnUnfinished
 
     try:
-        show_answer(talk, text, on_unfinished=on_unfinished, as_json=as_json)
+        show_answer(talk, text, on_unfinished=on_unfinished, as_json=as_json, settings=settings)
     except TurnUnfinished as error:
         raise error.with_remedy(REMEDY) from None
+    except ModelError as error:
+        if error.conversation is not None:
+            error.add_note(f"turn {error.turn} of {error.conversation} is kept, without an answer: {_again(talk)}")
+        raise
     except KeyboardInterrupt:
-        kept = "the message is kept, without an answer: next time, " + REMEDY
+        kept = f"the message is kept, without an answer: {_again(talk)}"
         note(f"stopped; {kept if is_unanswered(talk) else 'nothing was stored'}")
         raise
 
 
-def show_answer(talk: Conversation, text: str, *, on_unfinished: Unfinished = "raise", as_json: bool = False) -> None:
+def _again(talk: Conversation) -> str:
+    return f"`convo regenerate {talk.id}` asks again"
+
+
+def show_answer(
+    talk: Conversation,
+    text: str,
+    *,
+    on_unfinished: Unfinished = "raise",
+    as_json: bool = False,
+    settings: Mapping[str, Any] | None = None,
+) -> None:
     """Send one message and print the answer: on a terminal as it comes, else when it is whole."""
+    how: dict[str, Any] = {"on_unfinished": on_unfinished, **(settings or {})}
     if as_json or not sys.stdout.isatty():
-        show_reply(talk.send(text, on_unfinished=on_unfinished), as_json=as_json)
+        show_reply(talk.send(text, **how), as_json=as_json)
         return
     from convo.cli.output import say, say_piece
 
     has_begun = False
     try:
-        for piece in talk.stream(text, on_unfinished=on_unfinished):
+        for piece in talk.stream(text, **how):
             say_piece(piece.text)
             has_begun = True
     finally:
@@ -170,11 +197,21 @@ def show_reply(reply: Reply[Conversation], *, as_json: bool = False, is_shown: b
         return
     if not is_shown:
         say(reply.text)
-    for other in reply.candidates[1:]:
-        note(f"candidate {other.index}: {other.content}")
+    chosen, has_models = _chosen(reply), len({each.model for each in reply.candidates}) > 1
+    for other in reply.candidates:
+        if other.index != chosen:
+            by = f" ({other.model})" if has_models and other.model else ""
+            note(f"candidate {other.index}{by}: {'[erased]' if other.content is None else other.content}")
     left_out = dropped(reply.prompt)
     if left_out:
         note(f"({left_out})")
+
+
+def _chosen(reply: Reply[Conversation]) -> int | None:
+    """Return the index of the candidate that was chosen: two may read the same, and it need not be the first."""
+    if len(reply.candidates) == 1:
+        return reply.candidates[0].index
+    return reply.conversation.turn(reply.turn).chosen
 
 
 def _as_json(reply: Reply[Conversation]) -> dict[str, Any]:
@@ -186,29 +223,8 @@ def _as_json(reply: Reply[Conversation]) -> dict[str, Any]:
         "model": reply.conversation.model,
         "turn": reply.turn,
         "text": reply.text,
+        "chosen": _chosen(reply),
         "candidates": reply.candidates,
         "usage": reply.usage,
         "prompt": {each: getattr(prompt, each) for each in names if hasattr(prompt, each)},
     }
-
-
-def _given(**options: Any) -> dict[str, Any]:  # noqa: ANN401 - options of several types
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _pair(example: str) -> tuple[str, str]:
-    """Split an example at its arrow."""
-    given, arrow, wanted = example.partition(ARROW)
-    if not arrow or not given.strip() or not wanted.strip():
-        raise typer.BadParameter(f"write 'INPUT {ARROW} OUTPUT', not {example!r}", param_hint="--example")
-    return given.strip(), wanted.strip()
-
-
-def _piped() -> str:
-    """Return what was piped in; the line end that echo adds is not part of the message."""
-    from convo.errors import InvalidText
-
-    try:
-        return sys.stdin.buffer.read().decode().removesuffix("\n").removesuffix("\r")
-    except UnicodeDecodeError as error:
-        raise InvalidText(f"standard input is not UTF-8 at byte {error.start}", position=error.start) from None

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from convo.cli.options import AsJson, Reference
+
 if TYPE_CHECKING:
     from convo.conversation import Conversation
     from convo.stores import Store
     from convo.values import Turn
-
-Reference = Annotated[
-    str, typer.Argument(metavar="ID", help="An id, the beginning of one (4 digits or more), or a name.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def open_store(context: typer.Context) -> Store:
@@ -62,7 +59,7 @@ def _table(talks: Sequence[Conversation], begin: dict[str, str], width: int) -> 
             cut(talk.name or "", 24),
             str(talk.record.turn_count),
             age(talk.updated_at, now),
-            talk.title or begin.get(talk.id, ""),
+            (f"(fork at {talk.forked_at}) " if talk.forked_from else "") + (talk.title or begin.get(talk.id, "")),
         )
         for talk in talks
     ]
@@ -100,6 +97,7 @@ def show(
 def _heading(talk: Conversation) -> list[str]:
     lines = [f"# {talk.title or talk.name or 'conversation'}", f"id: {talk.id}"]
     lines += [f"name: {talk.name}"] if talk.name else []
+    lines += [f"forked from: {talk.forked_from} after turn {talk.forked_at}"] if talk.forked_from else []
     lines += [f"model: {talk.model}", f"created: {talk.created_at:%Y-%m-%d %H:%M:%S} UTC"]
     lines += [f"context: {talk.context}"] if talk.context else []
     for each in talk.examples():
@@ -112,7 +110,8 @@ def _as_text(turn: Turn) -> str:
     asked, reply = turn.message, turn.reply
     lines = []
     if asked is not None:
-        lines += [f"\n[{asked.position}] {asked.author}", "[erased]" if asked.content is None else asked.content]
+        lines += [f"\n[{asked.position}] {asked.author} (turn {turn.number})"]
+        lines += ["[erased]" if asked.content is None else asked.content]
     if reply is not None:
         lines += [f"\n[{2 * turn.number}] {reply.author}", "[erased]" if reply.content is None else reply.content]
         others = len(turn.candidates) - 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from convo.cli.conversations import AsJson
+from convo.cli.options import AsJson
 
 if TYPE_CHECKING:
     from convo.cli.output import Table

@@ -36,10 +36,12 @@ def note(text: str) -> None:
 
 
 def note_error(error: ConvoError) -> None:
-    """Print what went wrong, and what a service said about it in its own words."""
+    """Print what went wrong, what a service said about it in its own words, and what has become of the turn."""
     note(f"error: {error}")
     if detail := getattr(error, "detail", None):
         note(f"it says: {detail}")
+    for each in getattr(error, "__notes__", ()):
+        note(each)
 
 
 def _print(text: str, stream: TextIO, end: str = "\n") -> None:
@@ -75,12 +77,14 @@ def age(at: datetime, now: datetime) -> str:
     return f"{seconds} s"
 
 
-def cut(text: str, width: int) -> str:
+def cut(text: str, width: int, ellipsis: str = "…") -> str:
     """Return the beginning of a text on one inert line of at most `width` columns, an ellipsis where it was cut."""
     from rich.cells import cell_len, set_cell_size
 
     line = inert(" ".join(text.split()))
-    return line if cell_len(line) <= width else set_cell_size(line, max(width - 1, 0)).rstrip() + "…"
+    if cell_len(line) <= width:
+        return line
+    return set_cell_size(line, max(width - len(ellipsis), 0)).rstrip() + ellipsis
 
 
 def padded(text: str, width: int) -> str:
