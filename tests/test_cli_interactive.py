@@ -26,7 +26,7 @@ def slow(request):
     time.sleep(60)
 
 with convo.Store(sys.argv[1], client=ScriptedClient(slow, "Here I am.")) as store:
-    converse(store.get_or_create("a"))
+    converse(store, store.get_or_create("a"))
 """
 
 WORDS = """
@@ -43,7 +43,7 @@ class Words(ScriptedClient):
                 time.sleep(60)
 
 with convo.Store(sys.argv[1], client=Words("one slow word", "one \\x1b[31m two")) as store:
-    converse(store.get_or_create("a"))
+    converse(store, store.get_or_create("a"))
 """
 
 
@@ -118,7 +118,7 @@ def test_a_slash_is_a_command_and_two_are_a_text(talking: pexpect.spawn, chats: 
     talking.expect("there is no command /nothing")
     talking.expect("> ")
     say(talking, "//etc", "/etc")
-    say(talking, "/show", "> /etc\r\n/etc")
+    say(talking, "/show", "1> /etc\r\n/etc")
     talking.send("/exit\r")
     talking.expect(pexpect.EOF)
     assert ["/etc", "/etc"] == texts(chats)

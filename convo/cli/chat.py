@@ -95,7 +95,7 @@ def chat(
         if text is None:
             from convo.cli.interactive import converse
 
-            converse(talk)
+            converse(store, talk)
         else:
             answer(talk, text, on_unfinished=on_unfinished, as_json=as_json)  # type: ignore[arg-type]  # was checked
 
