@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pexpect
 import pytest
 
 import convo
@@ -60,6 +61,19 @@ def test_the_commands_of_the_durability_page_run(command: str):
         expected = expected if shutil.which("strace") else (2, "strace is needed: install it\n")
     ran = subprocess.run([sys.executable, *short.split()], capture_output=True, text=True, cwd=ROOT)
     assert expected == (ran.returncode, ran.stderr)
+
+
+def test_the_tree_of_the_branches_page_is_what_its_commands_lead_to():
+    commands, drawn = re.split(r"(?<=tree brother\n)", blocks(ROOT / "docs" / "branches.md", "console")[0])
+    for line in commands.splitlines():
+        command = line.replace("$ convo", f"{sys.executable} -m convo")
+        printed = pexpect.run(command, encoding="utf-8", timeout=60, dimensions=(24, 80))
+    assert without_ids(drawn) == without_ids(printed)
+
+
+def without_ids(drawn: str) -> list[str]:
+    """Return the lines of a drawing, with the same id in each."""
+    return [re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}\S*", "0123", each).rstrip() for each in drawn.splitlines()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
