@@ -29,6 +29,21 @@ hypothesis.settings.register_profile("convo", deadline=None, suppress_health_che
 hypothesis.settings.load_profile("convo")
 
 
+def fast_folder() -> Path:
+    """Return a folder in memory where there is room for databases, else the one for temporary files.
+
+    Each test has a database of its own. On PostgreSQL making it is mostly writing files, 0.35 s on a disk, 0.1 s in
+    memory; on SQLite each commit waits for the disk, which has as much to write as all the tests together.
+    """
+    memory = Path("/dev/shm")
+    has_room = memory.is_dir() and shutil.disk_usage(memory).free > 2**32
+    return memory if has_room else Path(tempfile.gettempdir())
+
+
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(fast_folder()))
+"""Where pytest makes each test its folder. Processes are killed here and no machine is: what they wrote stays."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--every", type=int, default=1, help="break operations at each N-th point only")
 
@@ -85,16 +100,6 @@ def postgres_server(testrun_uid: str) -> str:
     execute(url, "ALTER SYSTEM SET fsync = off")
     execute(url, "SELECT pg_reload_conf()")
     return url
-
-
-def fast_folder() -> Path:
-    """Return a folder in memory where there is room for the server, else the one for temporary files.
-
-    Each test has a database of its own, and making them is mostly writing files: 0.35 s on a disk, 0.1 s in memory.
-    """
-    memory = Path("/dev/shm")
-    has_room = memory.is_dir() and shutil.disk_usage(memory).free > 2**32
-    return memory if has_room else Path(tempfile.gettempdir())
 
 
 @pytest.fixture(scope="session")
