@@ -209,18 +209,18 @@ def test_any_order_of_keywords_gets_whole_answers(texts: list[str]) -> None:
 def test_a_long_conversation_is_replayed_quickly() -> None:
     text = "Well I think that my mother is always angry with me because I never do what you people want me to do here"
     texts = [f"{text} {number} and so we go on all day" for number in range(200)]
-    start = time.perf_counter()
+    start = time.thread_time()
     answers(texts)
-    assert time.perf_counter() - start < 0.5  # some 0.02 s; the rest is for slow machines
+    assert time.thread_time() - start < 0.5  # some 0.02 s; the rest is for slow machines
 
 
 @pytest.mark.parametrize(
     "piece", ["a", "i am ", "because ", "my mother is ", "I want to ", "a, ", "why you my i am. ", " ", "'"]
 )
 def test_a_megabyte_is_read_in_good_time(piece: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     answers([piece * (1_000_000 // len(piece))])
-    assert time.perf_counter() - start < 5
+    assert time.thread_time() - start < 5
 
 
 def test_the_script_is_whole() -> None:
