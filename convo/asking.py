@@ -103,18 +103,22 @@ def _begun(record: ConversationRecord, message: Message, ask: Ask, sent: Fit) ->
 def _sent_before(
     repository: ConversationRepository, record: ConversationRecord, last: LatestTurn, start: int, ask: Ask
 ) -> Fit:
-    """Return the prompt that the last turn remembers, whose window began at position `start`."""
+    """Return the prompt that the last turn remembers, whose window began at position `start`.
+
+    The model that took it takes it again, whatever its limit or its factor may be now.
+    """
     budget = _budget(record, ask)
     prompt = repository.prompt(record, last.number, start=start, first_example=last.first_example)
     messages = prompt.messages[budget.user_first and prompt.messages[0].side == MODEL :]
     estimate = budget.of_context(prompt.context, record.context_tokens)
     estimate += sum(map(budget.of_example, prompt.examples)) + sum(map(budget.of_message, messages))
-    counted, is_same = last.input_tokens, last.model == ask.model_name == ask.model.name
-    tokens = counted if counted is not None and is_same else math.ceil(estimate * ask.factor)
-    if tokens > budget.limit:
-        raise PromptTooLong(tokens=tokens, limit=budget.limit, sent_before=True)
+    tokens, limit = math.ceil(estimate * ask.factor), budget.limit
+    if last.model == ask.model_name == ask.model.name:
+        tokens, limit = last.prompt_tokens or 0, last.prompt_limit or 0
+    if tokens > limit:
+        raise PromptTooLong(tokens=tokens, limit=limit, sent_before=True)
     left_out = (last.first_example or 0, start - record.first_position)
-    return Fit(tokens, budget.limit, prompt.context, prompt.examples, messages, *left_out, estimate=estimate)
+    return Fit(tokens, limit, prompt.context, prompt.examples, messages, *left_out, estimate=estimate)
 
 
 def shortened(repository: ConversationRepository, begun: Begun, factor: float) -> Begun | None:

@@ -21,7 +21,7 @@ from convo.view import Opened, View
 
 
 class Conversation(ConversationFacts):
-    """A stored conversation; made by Store.create(), get(), get_or_create() and list()."""
+    """A stored conversation; made by Store.create(), get(), get_or_create() and list(), and by fork()."""
 
     def __init__(self, store: Opened, record: ConversationRecord) -> None:
         self._view = View(store, record)
@@ -187,7 +187,12 @@ class Conversation(ConversationFacts):
         return self
 
     def regenerate(
-        self, *, deadline_s: float = DEADLINE_S, model: str | None = None, **parameters: Unpack[ParameterOptions]
+        self,
+        *,
+        expected_version: int | None = None,
+        deadline_s: float = DEADLINE_S,
+        model: str | None = None,
+        **parameters: Unpack[ParameterOptions],
     ) -> Reply[Conversation]:
         """Ask for another answer to the last turn; the reply has all that may be chosen, old and new.
 
@@ -198,11 +203,12 @@ class Conversation(ConversationFacts):
         Raises:
             TurnNotFound: there is no turn yet.
             TurnInFlight, TurnUnfinished: the last turn has no answer, or another one is asked for already.
-            PromptTooLong: the turn's prompt does not fit the model that is to answer now.
+            VersionConflict: the conversation is not at `expected_version`: somebody else may have asked again.
+            PromptTooLong: the turn's prompt does not fit a model that has not taken it before.
             ModelError, LeaseLost: as send().
         """
         manner = Manner.checked(parameters, deadline_s=deadline_s, model=model)
-        return outcome(Exchange(self._view, self, manner).regenerate())
+        return outcome(Exchange(self._view, self, manner).regenerate(expected_version))
 
     def fork(
         self,
@@ -233,23 +239,25 @@ class Conversation(ConversationFacts):
         text: str,
         *,
         name: str | None = None,
+        request_key: str | None = None,
         deadline_s: float = DEADLINE_S,
         model: str | None = None,
         **parameters: Unpack[ParameterOptions],
     ) -> Reply[Conversation]:
         """Send `text` in the place of turn `turn`, in a fork; the reply's `conversation` is the new one.
 
-        It is a fork before that turn, and a send() to it; both are begun, or nothing is. `model` and the parameters
-        are for this turn only. This conversation does not change.
+        It is a fork before that turn, and a send() to it; both are begun, or nothing is. A `request_key` makes the
+        call safe to repeat: the same key for the same turn returns the answer that is stored in the fork. `model` and
+        the parameters are for this turn only. This conversation does not change.
 
         Raises:
             TurnNotFound: there is no such turn.
             NameTaken: the owner has another conversation of that name.
-            InvalidInput, ModelNotFound: as send().
+            InvalidInput, ModelNotFound, IdempotencyConflict: as send().
             ModelError: the model failed; the turn of the fork is kept: `error.conversation` is the fork's id.
         """
         made = Conversation(self._view.store, self.record)
-        question, number = prepare.question(text), options.whole_number(turn, "turn")
+        question, number = prepare.question(text, request_key), options.whole_number(turn, "turn")
         manner = Manner.checked(parameters, model=model, deadline_s=deadline_s)
         new = prepare.forking(self.record, name=name)
         return outcome(Exchange(made._view, made, manner).edit(number, new, question))

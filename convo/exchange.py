@@ -111,7 +111,7 @@ class Manner:
 
 
 class Exchange(Generic[Talk]):
-    """One call of send(), resume() or stream(), for the shell `talk` of a view."""
+    """One call that has a model asked for a turn, for the shell `talk` of a view."""
 
     def __init__(self, view: View, talk: Talk, manner: Manner) -> None:
         self._view = view
@@ -134,9 +134,9 @@ class Exchange(Generic[Talk]):
         """Ask again for the turn that was left without an answer."""
         return self._take(self._begin(self._again), self._call)
 
-    def regenerate(self) -> Steps[Reply[Talk]]:
+    def regenerate(self, expected_version: int | None) -> Steps[Reply[Talk]]:
         """Ask for another answer to the last turn."""
-        return self._take(self._begin(self._anew), self._call)
+        return self._take(self._begin(partial(self._anew, expected_version)), self._call)
 
     def edit(self, number: int, new: NewFork, question: Question) -> Steps[Reply[Talk]]:
         """Ask `question` in the place of turn `number`, in a fork, which the view shows from then on."""
@@ -207,7 +207,8 @@ class Exchange(Generic[Talk]):
             if not self._holder:
                 self._holder = self._end.enter_context(self._view.database.owner.attempt())
             begun = begin(replace(ask, lease_owner=self._holder))
-            self._is_open = isinstance(begun, Begun)
+            if isinstance(begun, Begun):
+                self._is_open, self._id = True, begun.record.id
             return begun
 
         manner = self._manner
@@ -224,13 +225,16 @@ class Exchange(Generic[Talk]):
         id, owner = self._view.record.id, self._view.record.owner
         return self._view.write(lambda repository: turn.resume(repository, id, owner, ask))
 
-    def _anew(self, ask: Ask) -> Begun:
+    def _anew(self, expected_version: int | None, ask: Ask) -> Begun:
         id, owner = self._view.record.id, self._view.record.owner
-        return self._view.write(lambda repository: branching.regenerate(repository, id, owner, ask))
+        return self._view.write(lambda repository: branching.regenerate(repository, id, owner, ask, expected_version))
 
-    def _instead(self, number: int, new: NewFork, question: Question, ask: Ask) -> Begun:
+    def _instead(self, number: int, new: NewFork, question: Question, ask: Ask) -> Begun | Answered:
         id, owner = self._view.record.id, self._view.record.owner
-        return self._view.write(lambda repository: branching.edit(repository, id, owner, number, new, question, ask))
+        return self._view.write(
+            lambda repository: branching.edit(repository, id, owner, number, new, question, ask),
+            request_key=question.request_key,
+        )
 
     def _resume_first(self, question: Question) -> Steps[Question]:
         """Answer the open turn; return `question` as it is to be asked after that."""

@@ -10,6 +10,7 @@ import anyio
 from anyio.lowlevel import RunVar, checkpoint
 
 from convo.call import call_async
+from convo.clients.base import Delta
 from convo.models import resolve_async
 from convo.steps import Await, Call, Close, Left, Listen, Next, Pause, Progress, Resolve, Show, Step, Steps, Work
 from convo.streaming import END, stream_async
@@ -51,8 +52,8 @@ class Performer:
             await self._advance(progress)
         return progress.result
 
-    async def pieces(self, steps: Steps[Any]) -> AsyncGenerator[Any, None]:
-        """Perform steps, and yield what they show; closed early, they settle what they have begun."""
+    async def pieces(self, steps: Steps[Any]) -> AsyncGenerator[Delta, None]:
+        """Perform steps, and yield the pieces that they show; closed early, they settle what they have begun."""
         progress = Progress(steps)
         with self._counted():
             await _enter()
@@ -77,7 +78,7 @@ class Performer:
                 self._is_quiet.set()
                 self._is_quiet = anyio.Event()
 
-    async def _advance(self, progress: Progress[Any]) -> Any:  # noqa: ANN401 - what is shown
+    async def _advance(self, progress: Progress[Any]) -> Delta | None:
         """Perform steps until there is a piece to show; None at the end. Whatever goes wrong, they are told."""
         while True:
             try:

@@ -109,6 +109,7 @@ def forking(
         content = options.context_text(context)
         told = None if content is None else Message(content=content, tokens=estimate(content))
         token_limit(record.input_token_limit, told.tokens if told else 0)
+        told = KEEP if content == record.context else told
     return NewFork(
         name=conversation_name(name) if name is not None else None,
         model=model_label(model) if model is not None else None,

@@ -137,12 +137,13 @@ def _price(kept: Sequence[int], messages: Sequence[Message], budget: Budget) -> 
     if found is None or was.tokens == estimated:  # a model that counts as we do
         return by_estimate
     dearest = min(budget.factor * DEAREST, HIGHEST)
-    cheapest = max(found * CHEAPEST, LOWEST)
+    cheapest = min(max(found * CHEAPEST, LOWEST), dearest)
     before = found * estimated + dearest * newest + min(dearest * reply, _answered(was, found * reply, budget))
 
     def by_measure(dropped: int) -> int:
         change = kept[dropped] - kept[first]
         price = math.ceil(min(before + change * (dearest if change > 0 else cheapest), kept[dropped] * dearest))
+        price = max(price, math.ceil(kept[dropped] * LOWEST))
         # What has to be sent is not refused because it may be dear.
         return min(price, by_estimate(dropped)) if dropped == len(kept) - 1 else price
 

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from convo.call import call
-from convo.clients.base import AnyClient, ChatRequest
+from convo.clients.base import AnyClient, ChatRequest, Delta
 from convo.models import resolve
 from convo.streaming import END, stream
 from convo.values import Parameters
@@ -79,9 +79,9 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """To hand something to the reader, and to go on when he asks for the next one."""
+    """To hand a piece to the reader, and to go on when he asks for the next one."""
 
-    piece: Any
+    piece: Delta
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ class Progress(Generic[Result]):
         self._go_on = partial(self._steps.throw, error)
 
 
-def advance(progress: Progress[Any]) -> Any:  # noqa: ANN401 - what is shown: mostly a Delta
+def advance(progress: Progress[Any]) -> Delta | None:
     """Perform steps until there is a piece to show; None at the end. Whatever goes wrong, Ctrl-C too, they are told."""
     while True:
         try:
@@ -169,8 +169,8 @@ def outcome(steps: Steps[Result]) -> Result:
     return progress.result
 
 
-def pieces(steps: Steps[Any]) -> Generator[Any, None, None]:
-    """Perform steps, and yield what they show; closed early, they settle what they have begun."""
+def pieces(steps: Steps[Any]) -> Generator[Delta, None, None]:
+    """Perform steps, and yield the pieces that they show; closed early, they settle what they have begun."""
     progress = Progress(steps)
     try:
         while (piece := advance(progress)) is not None:

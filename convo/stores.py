@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self, Unpack, cast
@@ -20,17 +20,17 @@ from convo.errors import NameTaken
 from convo.facts import ConversationFacts
 from convo.line import Line
 from convo.shapes import CreateOptions, SettingOptions
-from convo.steps import Resolve, Show, Steps, Work, outcome, pieces
+from convo.steps import Resolve, Steps, Work, outcome
 from convo.store import forks
 from convo.store.conversations import NewConversation
 from convo.store.database import Database, default_url
-from convo.store.preferences import Choices
+from convo.store.preferences import START, Place
 from convo.store.repository import ConversationRepository
 from convo.values import Branch, Candidate, ConversationRecord, Preference
 from convo.view import Opened
 
 Conversations = list[Conversation]
-Branches = list[Branch]
+Tree = list[Branch]
 
 
 class Store:
@@ -148,11 +148,11 @@ class Store:
         ids = [each.id for each in conversations]
         return self.database.read(lambda repository: repository.first_texts(ids))
 
-    def tree(self, reference: str, *, owner: str | None = None) -> Branches:
+    def tree(self, reference: str, *, owner: str | None = None) -> Tree:
         """Return the whole tree of forks that a conversation belongs to, whichever one of it `reference` names.
 
-        Its root comes first, and behind each conversation its forks, in the order in which they part from it. The
-        root is the oldest conversation that was not deleted.
+        Its root comes first, and behind each conversation its forks, in the order in which they part from it. A
+        deleted conversation is in no tree, and each of its forks is the root of one.
 
         Raises:
             ConversationNotFound, AmbiguousId: as get().
@@ -160,13 +160,22 @@ class Store:
         whose = prepare.owner_of(owner)
         return self.database.read(lambda repository: repository.family(repository.find(reference, whose)))
 
-    def preferences(self, *, owner: str | None = None) -> Iterator[Preference]:
+    def preferences(self, *, owner: str | None = None) -> Generator[Preference, None, None]:
         """Yield every turn of the owner's of which a person has chosen an answer: what was preferred to what.
 
-        By conversation, and by turn. A choice is told once, where it was made: forks have copies of it. Each one is
-        read when it is asked for.
+        By conversation, and by turn. A choice is told once, where it was made: forks have copies of it. Answers to
+        another prompt than the chosen one's are left out: those of a fork's turns under the context that it had
+        before. They are read some at a time, as they are asked for.
         """
-        return pieces(preferring(self, owner))
+        return self._preferences(prepare.owner_of(owner))
+
+    def _preferences(self, owner: str) -> Generator[Preference, None, None]:
+        place: Place | None = START
+        while place is not None:
+            found, place = self.database.read(
+                partial(ConversationRepository.next_preferences, owner=owner, after=place)
+            )
+            yield from found
 
     def delete(self, reference: str, *, owner: str | None = None) -> None:
         """Delete the conversation of that id, name or id prefix, with its journal.
@@ -180,26 +189,6 @@ class Store:
             repository.delete(repository.lock(repository.find(reference, whose).id, whose))
 
         self.database.write(work)
-
-
-def preferring(store: Opened, owner: str | None) -> Steps[None]:
-    """Return the steps of preferences(), for both shells."""
-    whose = prepare.owner_of(owner)
-
-    def choices(after: str | None) -> Choices | None:
-        return store.database.read(lambda repository: repository.next_choices(whose, after))
-
-    def preference(record: ConversationRecord, turn: int) -> Preference | None:
-        return store.database.read(lambda repository: repository.preference(record, turn))
-
-    found: Choices | None = yield Work(partial(choices, None))
-    while found is not None:
-        record, turns = found
-        for turn in turns:
-            preferred: Preference | None = yield Work(partial(preference, record, turn))
-            if preferred is not None:
-                yield Show(preferred)
-        found = yield Work(partial(choices, record.id))
 
 
 def finding(store: Opened, name: str, owner: str | None) -> ConversationRecord | None:

@@ -68,7 +68,7 @@ def begin(
     for known in latest:
         if question.request_key is not None and known.request_key == question.request_key:
             return _repeat(repository, record, known, question, ask)
-    _check_version(record, question.expected_version)
+    check_version(record, question.expected_version)
     last = latest[0] if latest else None
     if last is not None and not last.is_settled:
         raise unsettled(record, last)
@@ -263,7 +263,8 @@ def _open_turn(repository: ConversationRepository, record: ConversationRecord) -
     return latest[0]
 
 
-def _check_version(record: ConversationRecord, expected: int | None) -> None:
+def check_version(record: ConversationRecord, expected: int | None) -> None:
+    """Raise VersionConflict when the caller has seen another version of the conversation."""
     if expected is not None and expected != record.version:
         raise VersionConflict(conversation=record.id, turn=record.turn_count, version=record.version, expected=expected)
 

@@ -8,10 +8,11 @@ from itertools import pairwise
 
 import pytest
 import uuid_utils.compat
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 import convo
+from convo.store import preferences
 from convo.store.rows import CONVERSATIONS
 from convo.testing import HistoryClient, ScriptedClient, violations
 from convo.values import USER
@@ -77,6 +78,26 @@ def test_the_model_is_given_what_it_was_given_before(store: convo.Store):
     before, after = store.client.requests[-2:]
     assert (before.context, before.examples, asked(store)[-2]) == (after.context, after.examples, asked(store)[-1])
     assert len(after.messages) < 5
+
+
+def test_a_model_takes_again_what_it_has_taken_whatever_its_limit_is_now(store: convo.Store):
+    talk = talk_with(store, "one", "two", "three")
+    talk.send("some text of several tokens")
+    before = talk.turn(1).prompt
+    talk.update(input_token_limit=3)
+    fit = talk.regenerate().prompt
+    assert (before.tokens, before.limit) == (fit.tokens, fit.limit)
+    store_of_rows(store).database.write(lambda repository: repository.keep_factor("scripted", 4.0))
+    assert "three" == talk.regenerate().text
+
+
+def test_an_answer_is_asked_for_of_a_version(store: convo.Store):
+    talk = talk_with(store, "one", "two", "three")
+    talk.send("a")
+    version = talk.version
+    talk.regenerate(expected_version=version)
+    assert convo.VersionConflict is refusal(talk.regenerate, expected_version=version)
+    assert 2 == len(store.client.requests)
 
 
 def test_a_text_that_is_there_already_is_not_stored_again(store: convo.Store):
@@ -338,6 +359,23 @@ def test_the_last_answer_may_be_asked_for_under_another_context(store: convo.Sto
     assert [] == violations(store_of_rows(store))
 
 
+def test_a_prompt_that_is_unknown_is_not_taken_for_counted(store: convo.Store):
+    usages = [convo.Usage(400, 5), convo.Usage(1300, 5), convo.Usage(1300, 5)]
+    answers = [convo.ChatReply((convo.Candidate(0, f"answer {n}"),), each) for n, each in enumerate(usages)]
+    talk = talk_with(store, *answers, context="old " * 300)
+    talk.send("a")
+    fork = talk.fork(context="new " * 1000)
+    fork.regenerate()
+    assert fork.turn(1).usage is None
+    assert fork.preview("b").tokens > 1000
+
+
+def test_the_same_context_and_examples_are_no_others(store: convo.Store):
+    talk = long_talk(store, turns=2)
+    fork = talk.fork(context="c", examples=[("i", "o")])
+    assert [each.prompt for each in talk.turns()] == [each.prompt for each in fork.turns()]
+
+
 def test_a_fork_may_have_another_model(store: convo.Store):
     talk = talk_with(store, "one", "two", messages=["a", "b"])
     fork = talk.fork(model="other")
@@ -413,6 +451,7 @@ def test_a_fork_may_be_made_in_a_transaction_of_ones_own(sync_store: convo.Store
     talk = long_talk(sync_store, turns=2)
     with Session(sync_store.engine) as session, session.begin():
         repository = convo.ConversationRepository(session)
+        assert convo.TurnNotFound is refusal(repository.fork, repository.lock(talk.id), 3, convo.NewFork())
         fork = repository.fork(repository.lock(talk.id), 1, convo.NewFork(name="fork"))
     assert (fork, talk.id) == (sync_store.get("fork").record, fork.forked_from)
 
@@ -487,6 +526,23 @@ def test_an_edit_whose_model_fails_keeps_its_text(store: convo.Store):
     assert ("two", ["b", "two"]) == (fork.resume().text, texts(fork))
 
 
+def test_an_edit_may_be_repeated_with_its_key(store: convo.Store):
+    talk = talk_with(store, "one", "two", "three")
+    talk.send("a")
+    first, again = (talk.edit(1, "b", request_key="k") for _ in range(2))
+    assert (first.conversation.id, "two", 2) == (again.conversation.id, again.text, len(store.client.requests))
+    assert convo.IdempotencyConflict is refusal(talk.edit, 1, "c", request_key="k")
+    assert first.conversation.id != talk.edit(1, "b", request_key="l").conversation.id
+
+
+def test_an_edit_that_failed_is_asked_again_with_its_key(store: convo.Store):
+    talk = talk_with(store, "one", convo.ModelError("down"), "two")
+    talk.send("a")
+    assert convo.ModelError is refusal(talk.edit, 1, "b", request_key="k")
+    reply = talk.edit(1, "b", request_key="k")
+    assert ("two", 2) == (reply.text, len(store.tree(talk.id)))
+
+
 # ---- the tree
 
 
@@ -516,6 +572,15 @@ def test_a_tree_begins_at_the_oldest_that_is_left(store: convo.Store):
     assert [[fork.id, deep.id], [other.id]] == [
         [each.record.id for each in store.tree(id)] for id in (deep.id, other.id)
     ]
+
+
+def test_whatever_the_rows_say_a_tree_ends(sync_store: convo.Store):
+    talk = talk_with(sync_store)
+    fork = talk.fork()
+    with sync_store.engine.begin() as connection:
+        of_it = update(CONVERSATIONS).where(CONVERSATIONS.c.id == talk.id)
+        connection.execute(of_it.values(forked_from=fork.id, forked_at=0))
+    assert {talk.id, fork.id} == {each.record.id for each in sync_store.tree(talk.id)}
 
 
 def test_a_tree_may_be_deep(sync_store: convo.Store):
@@ -578,6 +643,38 @@ def test_a_choice_is_told_once_whatever_was_forked_since(store: convo.Store):
     fork.choose(0)
     told = [(each.conversation, each.turn, each.chosen.index) for each in store.preferences()]
     assert [(talk.id, 1, 1), (talk.id, 2, 1), (fork.id, 2, 0)] == told
+
+
+def test_what_was_answered_to_another_context_is_compared_with_nothing(store: convo.Store):
+    talk = talk_with(store, ["one", "two"], ["three", "four"], context="c", candidate_count=2)
+    talk.send("a")
+    fork = talk.fork(context="d")
+    fork.choose(1)
+    assert [] == list(store.preferences())
+    fork.regenerate()
+    fork.choose(3)
+    [found] = store.preferences()
+    assert ("d", "four", ["three"]) == (
+        found.prompt.context,
+        found.chosen.content,
+        [each.content for each in found.rejected],
+    )
+
+
+def test_a_given_answer_and_one_to_a_prompt_are_not_compared(store: convo.Store):
+    talk = talk_with(store, ["one", "two"], messages=["a", "b"])
+    talk.regenerate(candidate_count=2)
+    talk.choose(0)
+    assert [] == list(store.preferences())
+    talk.choose(2)
+    assert ["one"] == [each.content for found in store.preferences() for each in found.rejected]
+
+
+def test_preferences_are_read_page_by_page(store: convo.Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(preferences, "PAGE", 2)
+    talks = [long_talk(store, turns=turns) for turns in (5, 2, 4)]
+    told = [(talk.id, turn) for talk in talks for turn in range(1, talk.record.turn_count + 1)]
+    assert told == [(each.conversation, each.turn) for each in store.preferences()]
 
 
 def test_what_broke_off_was_not_rejected(store: convo.Store):

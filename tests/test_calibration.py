@@ -30,8 +30,9 @@ from convo.prompt import Measured
 from convo.store.rows import LatestTurn
 from convo.testing import ScriptedClient
 from convo.testing.replay import Replay
-from convo.tokens import estimate, learned, raised, ratio
+from convo.tokens import LOWEST, estimate, learned, raised, ratio
 from tests.model_server import Received, answer, routing
+from tests.test_store import refusal
 from tests.test_tokens import encoder, sample
 
 
@@ -237,11 +238,22 @@ def test_a_short_prompt_tells_no_factor(alone: convo.Store):
 
 
 def test_a_model_that_stands_in_is_not_taken_for_the_one_before():
-    before = LatestTurn(1, "done", 1, None, None, None, 0, None, None, 1, 0, RETIRED, 100, 5)
+    before = LatestTurn(1, "done", 1, None, None, None, 0, None, None, 1, 0, 90, 4096, RETIRED, 100, 5)
     ask = Ask(convo.Model("offline/echo", 4096), RETIRED, RETIRED, convo.Parameters(), 1)
     assert _measured(before, ask) is None
     served = replace(ask, model=convo.Model(RETIRED, 4096))
     assert Measured(100, first=1, last=1, answer=5) == _measured(before, served)
+
+
+def test_a_prompt_has_a_price_whatever_was_counted_before(alone: convo.Store):
+    """A prompt of one short word is dear, and a long answer to it may be cheap."""
+    answer = ChatReply((convo.Candidate(0, "word " * 1500),), Usage(8, 1500))
+    alone.client = ScriptedClient(answer, model=convo.Model("m", 1000))
+    talk = alone.create(model="m")
+    talk.send("hi")
+    found = [talk.preview(text) for text in ("next", "word " * 400)]
+    assert all(each.tokens >= each.estimate * LOWEST for each in found)
+    assert convo.PromptTooLong is refusal(talk.preview, "word " * 2400)
 
 
 def test_another_answer_than_the_one_that_was_counted_has_its_own_price(alone: convo.Store):

@@ -27,7 +27,7 @@ IN_REPOSITORY: dict[str, Callable[[convo.ConversationRepository, str, str], obje
     "get": lambda repository, reference, owner: repository.get(reference, owner),
     "lock": lambda repository, reference, owner: repository.lock(reference, owner),
 }
-OTHERS_IN_REPOSITORY = {"find_name", "list", "next_choices"}
+OTHERS_IN_REPOSITORY = {"find_name", "list", "next_preferences"}
 
 OF_A_CONVERSATION: dict[str, Callable[[convo.Conversation], object]] = {
     "as_prompt": lambda talk: talk.as_prompt(),
@@ -106,7 +106,7 @@ def test_the_repository_reaches_none_either(store: convo.Store, talk: convo.Conv
         assert [convo.ConversationNotFound] * len(uses) == refused
         assert [None] * len(OWNERS) == [repository.find_name("talk", owner) for owner in OWNERS]
         assert [[]] * len(OWNERS) == [repository.list(owner) for owner in OWNERS]
-        assert [None] * len(OWNERS) == [repository.next_choices(owner, None) for owner in OWNERS]
+        assert [([], None)] * len(OWNERS) == [repository.next_preferences(owner) for owner in OWNERS]
 
 
 def test_the_owner_of_a_conversation_in_hand_is_asked_again(store: convo.Store, talk: convo.Conversation):

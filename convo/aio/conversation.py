@@ -140,11 +140,16 @@ class AsyncConversation(ConversationFacts):
         return self
 
     async def regenerate(
-        self, *, deadline_s: float = DEADLINE_S, model: str | None = None, **parameters: Unpack[ParameterOptions]
+        self,
+        *,
+        expected_version: int | None = None,
+        deadline_s: float = DEADLINE_S,
+        model: str | None = None,
+        **parameters: Unpack[ParameterOptions],
     ) -> Reply[AsyncConversation]:
         """Ask for another answer to the last turn; the reply has all that may be chosen, old and new."""
         manner = Manner.checked(parameters, deadline_s=deadline_s, model=model)
-        return await self._performer.outcome(Exchange(self._view, self, manner).regenerate())
+        return await self._performer.outcome(Exchange(self._view, self, manner).regenerate(expected_version))
 
     async def fork(
         self,
@@ -165,13 +170,14 @@ class AsyncConversation(ConversationFacts):
         text: str,
         *,
         name: str | None = None,
+        request_key: str | None = None,
         deadline_s: float = DEADLINE_S,
         model: str | None = None,
         **parameters: Unpack[ParameterOptions],
     ) -> Reply[AsyncConversation]:
         """Send `text` in the place of turn `turn`, in a fork; the reply's `conversation` is the new one."""
         made = AsyncConversation(self._performer, self._view.store, self.record)
-        question, number = prepare.question(text), options.whole_number(turn, "turn")
+        question, number = prepare.question(text, request_key), options.whole_number(turn, "turn")
         manner = Manner.checked(parameters, model=model, deadline_s=deadline_s)
         new = prepare.forking(self.record, name=name)
         return await self._performer.outcome(Exchange(made._view, made, manner).edit(number, new, question))

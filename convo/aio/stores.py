@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
@@ -13,6 +12,7 @@ import anyio
 from sqlalchemy import URL, Engine
 from sqlalchemy.pool import NullPool, QueuePool, SingletonThreadPool
 
+from convo import prepare
 from convo.aio.conversation import AsyncConversation
 from convo.clients.base import AnyClient, check_awaited
 from convo.discuss import ChatResponse
@@ -22,7 +22,9 @@ from convo.line import Line
 from convo.performer import Performer
 from convo.shapes import CreateOptions, SettingOptions
 from convo.store.database import Database
-from convo.stores import Branches, Store, creation, creation_from, finding_or_creation, preferring
+from convo.store.preferences import START, Place
+from convo.store.repository import ConversationRepository
+from convo.stores import Store, Tree, creation, creation_from, finding_or_creation
 from convo.threads import Threads
 from convo.values import ConversationRecord, Preference
 
@@ -156,15 +158,20 @@ class AsyncStore:
         """Return the beginning of each conversation's first message, by id; for lists of conversations."""
         return await self._run(lambda store: store.first_texts(conversations))
 
-    async def tree(self, reference: str, *, owner: str | None = None) -> Branches:
+    async def tree(self, reference: str, *, owner: str | None = None) -> Tree:
         """Return the whole tree of forks that a conversation belongs to, whichever one of it `reference` names."""
         return await self._run(lambda store: store.tree(reference, owner=owner))
 
-    async def preferences(self, *, owner: str | None = None) -> AsyncIterator[Preference]:
+    def preferences(self, *, owner: str | None = None) -> AsyncGenerator[Preference, None]:
         """Yield every turn of the owner's of which a person has chosen an answer: what was preferred to what."""
-        await self._open()
-        async with aclosing(self._performer.pieces(preferring(self, owner))) as found:
-            async for each in found:
+        return self._preferences(prepare.owner_of(owner))
+
+    async def _preferences(self, owner: str) -> AsyncGenerator[Preference, None]:
+        place: Place | None = START
+        while place is not None:
+            read = partial(ConversationRepository.next_preferences, owner=owner, after=place)
+            found, place = await self._run(partial(_read, read))
+            for each in found:
                 yield each
 
     async def delete(self, reference: str, *, owner: str | None = None) -> None:
@@ -201,6 +208,10 @@ class AsyncStore:
         with self._door:
             if self._store is not None:
                 self._store.close()
+
+
+def _read(work: Callable[[ConversationRepository], Result], store: Store) -> Result:
+    return store.database.read(work)
 
 
 async def _alone(work: Callable[[], None]) -> None:

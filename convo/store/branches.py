@@ -14,6 +14,7 @@ from typing import Any
 import uuid_utils.compat
 from sqlalchemy import ColumnElement, Table, and_, cast, insert, literal, not_, null, select
 
+from convo.errors import TurnNotFound
 from convo.store.columns import event_turn
 from convo.store.conversations import Conversations, commitment, example_commitments, labels, settings_body
 from convo.store.ledger import new_salt, utc_now
@@ -22,7 +23,10 @@ from convo.store.turns import Turns
 from convo.values import KEEP, MODEL, Branch, ConversationRecord, Example, Keep, Message
 
 _OF_REQUEST = ("request_key", "request_hash", "lease_owner", "lease_expires")
-_OF_PROMPT = ("window_start", "first_example", "prompt_tokens", "prompt_limit", "prompt_digest")
+_OF_PROMPT = (
+    *("window_start", "first_example", "prompt_tokens", "prompt_limit", "prompt_digest"),
+    *("input_tokens", "output_tokens"),  # the first one is of that prompt, and sizes the next one
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +68,10 @@ class Branches(Conversations, Turns):
 
         Raises:
             NameTaken: the owner has a conversation of that name; nothing was stored.
+            TurnNotFound: there is no such turn.
         """
+        if not 0 <= turn <= parent.turn_count:
+            raise TurnNotFound(parent.id, turn)
         at = utc_now()
         length, head = self._cut(parent, turn)
         record = replace(new.record(parent, turn), version=length, journal_head=head, created_at=at, updated_at=at)
@@ -86,6 +93,13 @@ class Branches(Conversations, Turns):
         self._copy(MESSAGES, parent, record, MESSAGES.c.turn <= turn, *self._not_late(parent, turn, length))
         self._copy(EVENTS, parent, record, EVENTS.c.number <= length)
         return self._append(record, "fork", told, at)
+
+    def fork_of_request(self, parent: ConversationRecord, turn: int, request_key: str) -> ConversationRecord | None:
+        """Return the fork after `turn` whose first turn of its own has that request key; None when there is none."""
+        asked = (TURNS.c.conversation_id == CONVERSATIONS.c.id) & (TURNS.c.number == turn + 1)
+        of_it = (CONVERSATIONS.c.owner == parent.owner, CONVERSATIONS.c.forked_from == parent.id)
+        wanted = select(CONVERSATIONS).join(TURNS, asked).where(*of_it, CONVERSATIONS.c.forked_at == turn)
+        return next(iter(self._records(wanted.where(TURNS.c.request_key == request_key))), None)
 
     def family(self, record: ConversationRecord) -> list[Branch]:
         """Return the tree that a conversation belongs to: its root, and behind each one its forks, as they part.
@@ -173,15 +187,16 @@ class Branches(Conversations, Turns):
     def _root(self, record: ConversationRecord) -> str:
         """Return the id of the oldest ancestor that is still there."""
         above = CONVERSATIONS.alias("above")
-        start = select(CONVERSATIONS.c.id, CONVERSATIONS.c.forked_from, literal(0).label("steps"))
-        line = start.where(CONVERSATIONS.c.id == record.id).cte("line", recursive=True)
-        step = select(above.c.id, above.c.forked_from, line.c.steps + 1).join(line, above.c.id == line.c.forked_from)
-        line = line.union_all(step.where(above.c.owner == record.owner))
-        return str(self._execute(select(line.c.id).order_by(line.c.steps.desc()).limit(1)).scalar_one())
+        start = select(CONVERSATIONS.c.id, CONVERSATIONS.c.forked_from).where(CONVERSATIONS.c.id == record.id)
+        line = start.cte("line", recursive=True)
+        step = select(above.c.id, above.c.forked_from).join(line, above.c.id == line.c.forked_from)
+        line = line.union(step.where(above.c.owner == record.owner))  # not ALL: it ends, whatever the rows say
+        parent_of = {row.id: row.forked_from for row in self._execute(select(line))}
+        return next((id for id, parent in parent_of.items() if parent not in parent_of), record.id)
 
     def _with_forks(self, root: str, owner: str) -> list[ConversationRecord]:
         fork = CONVERSATIONS.alias("fork")
         tree = select(CONVERSATIONS.c.id).where(CONVERSATIONS.c.id == root).cte("tree", recursive=True)
         step = select(fork.c.id).join(tree, fork.c.forked_from == tree.c.id).where(fork.c.owner == owner)
-        tree = tree.union_all(step)
+        tree = tree.union(step)
         return self._records(select(CONVERSATIONS).join(tree, CONVERSATIONS.c.id == tree.c.id))

@@ -51,6 +51,8 @@ class LatestTurn:
     """By the database's clock; 0 when its holder is known to be gone, None without a lease."""
     window_start: int | None
     first_example: int | None
+    prompt_tokens: int | None
+    prompt_limit: int | None
     model: str | None
     input_tokens: int | None
     output_tokens: int | None

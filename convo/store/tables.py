@@ -71,6 +71,7 @@ class ConversationRow(Base):
         Index(None, "owner", "updated_at", "id"),
         Index(
             None,
+            "owner",
             "forked_from",
             sqlite_where=text("forked_from IS NOT NULL"),
             postgresql_where=text("forked_from IS NOT NULL"),
@@ -276,7 +277,16 @@ class EventRow(Base):
     """One event of a conversation's journal, numbered from 1; `body` is the canonical bytes that were hashed."""
 
     __tablename__ = "convo_events"
-    __table_args__ = (_of_conversation(), {"sqlite_strict": True, "sqlite_with_rowid": False})
+    __table_args__ = (
+        _of_conversation(),
+        Index(
+            "ix_convo_events_choices",
+            "conversation_id",
+            sqlite_where=text("kind = 'choose'"),
+            postgresql_where=text("kind = 'choose'"),
+        ),
+        {"sqlite_strict": True, "sqlite_with_rowid": False},
+    )
 
     conversation_id: Mapped[str] = mapped_column(ConversationId, primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

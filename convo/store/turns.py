@@ -139,7 +139,7 @@ class Turns(History):
 
     def renew_lease(self, record: ConversationRecord, attempt: Attempt) -> bool:
         """Let the lease of an attempt begin anew; False when its fence is another's. The journal has no word of it."""
-        mine = update(TURNS).where(*is_held(record, attempt.turn, attempt.fence)).returning(TURNS.c.fence)
+        mine = update(TURNS).where(*_is_held(record, attempt.turn, attempt.fence)).returning(TURNS.c.fence)
         return self._execute(mine.values(lease_expires=_lease_end(attempt))).first() is not None
 
     def fail_turn(
@@ -206,7 +206,7 @@ class Turns(History):
 
     def _close(self, record: ConversationRecord, turn: int, fence: int, **columns: Any) -> Any:  # noqa: ANN401 - a row
         """End an attempt that still holds its fence; return the turn's row, or None."""
-        mine = update(TURNS).where(*is_held(record, turn, fence))
+        mine = update(TURNS).where(*_is_held(record, turn, fence))
         closed = mine.values(lease_owner=None, lease_expires=None, **columns).returning(TURNS.c.chosen)
         return self._execute(closed).one_or_none()
 
@@ -276,7 +276,7 @@ class Turns(History):
         return self._execute(same).first() is not None
 
 
-def is_held(record: ConversationRecord, turn: int, fence: int) -> tuple[ColumnElement[bool], ...]:
+def _is_held(record: ConversationRecord, turn: int, fence: int) -> tuple[ColumnElement[bool], ...]:
     """Return what is true of a turn that is being answered under a fence, for the first time or again."""
     of_it = (TURNS.c.conversation_id == record.id, TURNS.c.number == turn)
     return (*of_it, TURNS.c.fence == fence, TURNS.c.lease_owner.is_not(None))
