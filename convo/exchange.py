@@ -288,6 +288,7 @@ class Exchange(Generic[Talk]):
         except ContextLengthExceeded as error:
             too_long = error
         shorter: Begun = yield Work(lambda: self._shortened(begun, too_long))
+        self._attempt = shorter.attempt
         left_s = until - time.monotonic()
         if left_s <= 0:
             raise too_long
@@ -349,11 +350,11 @@ class Exchange(Generic[Talk]):
         """Mark the turn as left without an answer; should that fail too, this attempt is at its end all the same."""
         view, why = self._view, _reason(error)
         came = self._came(why if why in BROKEN_OFF else STREAM_CUT)
-        id, owner, model = self._id, view.record.owner, self._attempt.model if self._attempt else None
+        id, owner, attempt = self._id, view.record.owner, self._attempt
 
         def mark(came: Sequence[Candidate]) -> ConversationRecord | None:
             return view.write(
-                lambda repository: turn.fail(repository, id, owner, self._holder, why, came, model=model),
+                lambda repository: turn.fail(repository, id, owner, self._holder, why, came, attempt=attempt),
                 within_s=FAILING_S,
             )
 

@@ -32,7 +32,7 @@ from convo.errors import (
 from convo.store.ledger import new_salt
 from convo.store.repository import ConversationRepository
 from convo.store.rows import LatestTurn
-from convo.store.turns import Answer, Stored
+from convo.store.turns import Answer, Attempt, Stored
 from convo.values import (
     DONE,
     USER,
@@ -157,18 +157,18 @@ def fail(
     error: str,
     came: Sequence[Candidate] = (),
     *,
-    model: str | None = None,
+    attempt: Attempt | None = None,
 ) -> ConversationRecord | None:
     """Leave the turn that `holder` has open unanswered, for `error`; None, and nothing done, when he has none.
 
-    What `came` of an answer of `model` is kept, as candidates that nobody chose. A turn that was to be answered again
-    keeps the answer that it has.
+    What `came` of the answer to `attempt` is kept, as candidates that nobody chose. A turn that was to be answered
+    again keeps the answer that it has.
     """
     record = repository.lock(id, owner)
     latest = repository.latest_turns(record)
     if not latest or latest[0].lease_owner != holder:
         return None
-    return repository.fail_turn(record, latest[0], error, came, model=model)
+    return repository.fail_turn(record, latest[0], error, came, attempt)
 
 
 def discard(repository: ConversationRepository, id: str, owner: str) -> tuple[ConversationRecord, str | None]:

@@ -148,12 +148,11 @@ class Turns(History):
         turn: LatestTurn,
         error: str,
         came: Sequence[Candidate] = (),
-        *,
-        model: str | None = None,
+        attempt: Attempt | None = None,
     ) -> ConversationRecord | None:
         """Leave a turn unanswered for `error`, a type's name; None when the fence is another's.
 
-        What `came` of the answer of `model` is kept, as candidates that nobody chose, and that no prompt will hold. A
+        What `came` of the answer to `attempt` is kept, as candidates that nobody chose, and that no prompt will hold. A
         turn that was to be answered again keeps the answer that it has.
         """
         at = utc_now()
@@ -161,8 +160,8 @@ class Turns(History):
         if self._close(record, turn.number, turn.fence, **left) is None:
             return None
         body: dict[str, Any] = {"turn": turn.number, "fence": turn.fence, "error": error}
-        if came:
-            body |= self._keep(record, turn.number, came, at, model=model, is_again=turn.state == DONE)
+        if came and attempt is not None:
+            body |= self._keep(record, attempt, came, at) | second_body(attempt)
         return self._append(record, "fail", body, at)
 
     def keep_late(self, record: ConversationRecord, attempt: Attempt, answer: Answer) -> ConversationRecord:
@@ -173,8 +172,7 @@ class Turns(History):
         at = utc_now()
         body: dict[str, Any] = {"turn": attempt.turn, "fence": attempt.fence, "count": len(answer.candidates)}
         if self._stands(record, attempt):
-            kept = (record, attempt.turn, answer.candidates, at)
-            body |= self._keep(*kept, model=attempt.model, is_again=attempt.is_regeneration)
+            body |= self._keep(record, attempt, answer.candidates, at)
         return self._append(record, "late", body | answer_body(answer) | second_body(attempt), at)
 
     def discard_turn(self, record: ConversationRecord, turn: Turn) -> ConversationRecord:
@@ -223,22 +221,16 @@ class Turns(History):
         return taken.scalar_subquery()
 
     def _keep(
-        self,
-        record: ConversationRecord,
-        turn: int,
-        came: Sequence[Candidate],
-        at: datetime,
-        *,
-        model: str | None,
-        is_again: bool,
+        self, record: ConversationRecord, attempt: Attempt, came: Sequence[Candidate], at: datetime
     ) -> dict[str, Any]:
-        """Store what came of an answer of `model` behind the candidates that are there; return what the journal tells.
+        """Store what came of an answer behind the candidates that are there; return what the journal tells.
 
         Of an answer that was asked for again, only what is new.
         """
-        sifted = self._sift(record, turn, came) if is_again else Sifted(came, ())
-        first = self._execute(select(self._next_candidate(record, turn))).scalar_one()
-        return {"candidates": self._insert_candidates(record, turn, first, sifted.fresh, at, model=model)} | sifted.told
+        sifted = self._sift(record, attempt.turn, came) if attempt.is_regeneration else Sifted(came, ())
+        first = self._execute(select(self._next_candidate(record, attempt.turn))).scalar_one()
+        new = (record, attempt.turn, first, sifted.fresh, at)
+        return {"candidates": self._insert_candidates(*new, model=attempt.model)} | sifted.told
 
     def _sift(self, record: ConversationRecord, turn: int, candidates: Sequence[Candidate]) -> Sifted:
         """Tell the texts that no candidate of the turn has from those that one has."""

@@ -208,6 +208,7 @@ class Replay:
 
     def _fail(self, body: Body) -> None:
         turn = self._close(body)
+        self._sent_again(turn, body)
         turn.state = FAILED if turn.state == IN_FLIGHT else turn.state
         self._add(turn, {"candidates": [], **body})
 

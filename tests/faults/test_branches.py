@@ -209,6 +209,57 @@ def test_an_answer_that_was_not_stored_is_kept_without_what_was_said_before(here
     assert ("fail", []) == (talk.events()[-1].kind, violations(here))
 
 
+class Narrow(HistoryClient):
+    """Finds a prompt of more than one message too long."""
+
+    def chat(self, request: convo.ChatRequest, *, deadline_s: float) -> convo.ChatReply:
+        if len(request.messages) > 1:
+            raise convo.ContextLengthExceeded("openai", 400)
+        return super().chat(request, deadline_s=deadline_s)
+
+
+def test_a_late_answer_to_a_shortened_prompt_answers_what_was_sent(here, talk):
+    def overtake(request: convo.ChatRequest) -> None:
+        end_leases(here)
+        here.client = HistoryClient()
+        here.get(talk.id).resume()
+
+    here.client = Narrow(input_token_limit=50, before_answer=overtake)
+    with pytest.raises(convo.LeaseLost):
+        talk.send("second " * 15)
+    told = talk.events()[-1]
+    assert ("late", True, 2) == (told.kind, b"refused" in told.body, len(texts(talk, 2)))
+    assert [] == violations(here)
+
+
+def test_a_shortened_prompt_whose_answer_was_not_stored_is_told(here, talk):
+    struck: list[str] = []
+
+    def at(number: int, name: str) -> None:
+        if name == "before INSERT convo_messages":
+            struck.append(name)
+            if len(struck) == 2:
+                raise KeyboardInterrupt
+
+    here.client = Narrow(input_token_limit=50)
+    with FaultPoints(here.engine, at=at), pytest.raises(KeyboardInterrupt):
+        talk.send("second " * 15)
+    told = talk.events()[-1]
+    assert ("fail", True, 1) == (told.kind, b"refused" in told.body, len(texts(talk, 2)))
+    assert [] == violations(here)
+
+
+def test_who_waits_for_a_turn_that_is_asked_again_sends_after_it(here, hold, talk):
+    held = hold()
+    begun = held.begin(talk.id, regenerate)
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(talk.send, "second", on_conflict="wait")
+        held.let_go()
+        begun.result()
+        assert sent.result().text == talk.turn(2).reply.content
+    assert (2, []) == (talk.turn(1).chosen, violations(here))
+
+
 # ---- what a fork's journal has to tell
 
 
