@@ -67,7 +67,7 @@ class ToldTurn:
     prompt: ToldPrompt | None = None
     """What it remembers of having been sent; None in a given history."""
     is_reconsidered: bool = False
-    """Whether its user has chosen, or asked for, another answer than he was told first."""
+    """Whether its user has chosen, or asked for and got, another answer than he was told first."""
     is_asked_again: bool = False
     """Whether it has an answer, and somebody has begun to ask for another one."""
 
@@ -151,7 +151,7 @@ class Replay:
             is_same = sent.start in starts and sent.first_example == was.first_example
             self._expect(is_same, "a turn was asked again with another prompt than it had")
         self._attempt(turn, body)
-        turn.is_asked_again = turn.is_reconsidered = True
+        turn.is_asked_again = True
 
     def _fork(self, body: Body) -> None:
         is_settled = not self.turns or self.turns[self.last].state == DONE
@@ -194,6 +194,7 @@ class Replay:
         self._expect(body["chosen"] == first, "the chosen candidate is not the first of this answer")
         self._expect(turn.state == DONE or not repeats, "an answer was not stored, though there was none before")
         self._expect(bool(texts or repeats), "there was an answer, and it has no text")
+        turn.is_reconsidered = turn.is_reconsidered or (turn.state == DONE and bool(texts))
         turn.state, turn.chosen = DONE, body["chosen"]
         self._add(turn, body)
         self._expect_whole(turn)

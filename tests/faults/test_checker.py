@@ -218,7 +218,7 @@ FORGED: dict[str, tuple[str, str, Callable[[Body], object], set[str]]] = {
         lambda told: told["window"].__setitem__(1, 1),
         {"journal", "reply"},
     ),
-    "an earlier turn was asked again": ("talk", "regenerate", lambda told: told.update(turn=3), {"journal", "changed"}),
+    "an earlier turn was asked again": ("talk", "regenerate", lambda told: told.update(turn=3), {"journal"}),
     "another fence was answered": ("talk", "finish", lambda told: told.update(fence=3), {"journal"}),
     "the old answer was chosen": ("talk", "finish", lambda told: told.update(chosen=0), {"journal"}),
     "nothing was repeated": ("talk", "finish", lambda told: told.pop("repeats"), {"reply"}),
