@@ -67,6 +67,10 @@ class Reply:
     model: str | None
     at: int
     """When it came, by its conversation's clock."""
+    given: Given | None = None
+    """What it answers; None of a history that was given."""
+    is_foreign: bool = False
+    """Whether it answers another context, or other examples, than its conversation has."""
 
 
 @dataclass
@@ -165,6 +169,8 @@ class Talk:
         was, kind, number = self.rounds[-1], KINDS[model], len(self.rounds)
         if was.sent is None:
             return self.prompt(number, was.text, model, None)
+        if was.model == model:
+            return was.sent
         given, limit = was.sent.given, self.limit or kind.limit
         start = was.sent.start
         if kind.user_first and given.messages[0][0] == 1:
@@ -194,7 +200,7 @@ class Talk:
         """Answer an open turn."""
         turn = self.rounds[number - 1]
         turn.state, turn.chosen = "done", len(turn.replies)
-        self._add(turn, texts, turn.model)
+        self._add(turn, texts, turn.model, turn.sent)
 
     def finish_again(self, texts: Sequence[str], model: str, sent: Sent) -> None:
         """Answer the last turn once more."""
@@ -203,19 +209,32 @@ class Talk:
         if new:
             turn.chosen, turn.is_preferred = len(turn.replies), False
         turn.sent = turn.sent or sent
-        self._add(turn, new, model)
+        self._add(turn, new, model, sent)
 
-    def come_late(self, turn: Round, texts: Sequence[str], model: str, *, is_again: bool) -> None:
+    def come_late(self, turn: Round, texts: Sequence[str], model: str, sent: Sent, *, is_again: bool) -> None:
         """Keep what came when its turn was another's."""
         if any(turn is each for each in self.rounds):
-            self._add(turn, self._new(turn, texts) if is_again else texts, model)
+            self._add(turn, self._new(turn, texts) if is_again else texts, model, sent)
 
     def _new(self, turn: Round, texts: Sequence[str]) -> list[str]:
         return [each for each in texts if each not in [known.text for known in turn.replies]]
 
-    def _add(self, turn: Round, texts: Sequence[str], model: str | None) -> None:
+    def _add(self, turn: Round, texts: Sequence[str], model: str | None, sent: Sent | None = None) -> None:
         at = next(self.clock)
-        turn.replies += [Reply(each, "stop", model, at) for each in texts]
+        turn.replies += [Reply(each, "stop", model, at, sent and sent.given) for each in texts]
+
+    def preference(self, number: int) -> tuple[Given, str, list[str]] | None:
+        """Return what the user has preferred to what, of answers to the same prompt; None when there is no such."""
+        turn = self.rounds[number - 1]
+        if not turn.is_preferred or turn.chosen is None:
+            return None
+        chosen = turn.replies[turn.chosen]
+        alike = [each for each in turn.replies if each.given == chosen.given and not each.is_foreign]
+        rejected = [each.text for each in alike if each.text != chosen.text]
+        if chosen.is_foreign or not rejected:
+            return None
+        said = Given(self.context, self.examples, (*self.before(number), (0, turn.text)))
+        return chosen.given or said, chosen.text, rejected
 
     def fork(self, id: str, number: int, **other: object) -> Talk:
         """Return a copy up to a turn, of what was there when the turn after it began."""
@@ -225,9 +244,12 @@ class Talk:
         for each in made.rounds:
             each.is_preferred = False
             each.replies = [reply for reply in each.replies if until is None or reply.at < until]
-            if "context" in other or "examples" in other:
-                each.sent = None
-        return replace(made, **other)  # type: ignore[arg-type]
+        made = replace(made, **other)  # type: ignore[arg-type]
+        if (made.context, made.examples) != (self.context, self.examples):
+            for each in made.rounds:
+                each.sent = each.model = None
+                each.replies = [replace(reply, is_foreign=True) for reply in each.replies]
+        return made
 
 
 def cost_of(kind: Kind, given: Given) -> int:

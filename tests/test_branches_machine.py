@@ -267,7 +267,7 @@ class Branching(RuleBasedStateMachine):
         texts = answers(sent, count)
         if is_late:
             assert version < self.shown[id].version
-            talk.come_late(turn, texts, talk.model, is_again=True)
+            talk.come_late(turn, texts, talk.model, sent, is_again=True)
         else:  # what came meanwhile was refused
             talk.finish_again(texts, talk.model, sent)
         self.check(id)
@@ -298,7 +298,7 @@ class Branching(RuleBasedStateMachine):
         self.client.meanwhile = meanwhile
         with pytest.raises(convo.LeaseLost):
             self.store.get(id, owner=self.owner).send(text, candidate_count=count)
-        talk.come_late(turn, answers(sent, count), talk.model, is_again=False)
+        talk.come_late(turn, answers(sent, count), talk.model, sent, is_again=False)
         self.check(id)
 
     # ---- branches
@@ -466,13 +466,10 @@ class Branching(RuleBasedStateMachine):
         """Return what the user has chosen where there was a choice."""
         found = []
         for id, talk in sorted(self.talks.items()):
-            for number, each in enumerate(talk.rounds, start=1):
-                if each.is_preferred and len(each.replies) > 1:
-                    texts = [reply.text for reply in each.replies]
-                    chosen = texts.pop(each.chosen)
-                    said = (*talk.before(number), (0, each.text))
-                    given = each.sent.given if each.sent else Given(talk.context, talk.examples, said)
-                    found.append((id, number, given, chosen, texts))
+            for number in range(1, len(talk.rounds) + 1):
+                preferred = talk.preference(number)
+                if preferred is not None:
+                    found.append((id, number, *preferred))
         return found
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import uuid_utils.compat
-from sqlalchemy import ColumnElement, Table, and_, cast, insert, literal, not_, null, select
+from sqlalchemy import ColumnElement, Table, and_, case, cast, func, insert, literal, not_, null, select
 
 from convo.errors import TurnNotFound
 from convo.store.columns import event_turn
@@ -23,10 +24,26 @@ from convo.store.turns import Turns
 from convo.values import KEEP, MODEL, Branch, ConversationRecord, Example, Keep, Message
 
 _OF_REQUEST = ("request_key", "request_hash", "lease_owner", "lease_expires")
-_OF_PROMPT = (
+_OF_ATTEMPT = (
     *("window_start", "first_example", "prompt_tokens", "prompt_limit", "prompt_digest"),
-    *("input_tokens", "output_tokens"),  # the first one is of that prompt, and sizes the next one
+    *("model", "served_by", "parameters", "input_tokens", "output_tokens", "latency_ms"),
 )
+
+
+_OF_TURN = (TURNS.c.conversation_id == MESSAGES.c.conversation_id) & (TURNS.c.number == MESSAGES.c.turn)
+_MODEL_TOLD = {
+    "model": case(
+        (
+            MESSAGES.c.side == MODEL,
+            func.coalesce(MESSAGES.c.model, select(TURNS.c.model).where(_OF_TURN).scalar_subquery()),
+        )
+    )
+}
+"""The model of a candidate, where its turn does not tell it any more."""
+
+
+def _nothing(table: Table, columns: Iterable[str]) -> dict[str, ColumnElement[Any]]:
+    return {name: cast(null(), table.c[name].type) for name in columns}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +80,8 @@ class Branches(Conversations, Turns):
     def fork(self, parent: ConversationRecord, turn: int, new: NewFork) -> ConversationRecord:
         """Copy a locked conversation up to `turn`, which is settled, or 0, with its journal, into a new one.
 
-        The copied turns have no request keys. Under another context or other examples they have no prompts either, as
-        those of a given history.
+        The copied turns have no request keys. Under another context or other examples they are as those of a given
+        history, with no prompt and no model; each candidate tells its own.
 
         Raises:
             NameTaken: the owner has a conversation of that name; nothing was stored.
@@ -88,9 +105,10 @@ class Branches(Conversations, Turns):
             self._copy(EXAMPLES, parent, record)
         else:
             told["examples"] = example_commitments(self._insert_examples(record, new.examples))
-        lost = (*_OF_REQUEST, *(_OF_PROMPT if new.has_other_prompt else ()))
-        self._copy(TURNS, parent, record, TURNS.c.number <= turn, lost=lost)
-        self._copy(MESSAGES, parent, record, MESSAGES.c.turn <= turn, *self._not_late(parent, turn, length))
+        lost = (*_OF_REQUEST, *(_OF_ATTEMPT if new.has_other_prompt else ()))
+        self._copy(TURNS, parent, record, TURNS.c.number <= turn, instead=_nothing(TURNS, lost))
+        said = (MESSAGES.c.turn <= turn, *self._not_late(parent, turn, length))
+        self._copy(MESSAGES, parent, record, *said, instead=_MODEL_TOLD if new.has_other_prompt else {})
         self._copy(EVENTS, parent, record, EVENTS.c.number <= length)
         return self._append(record, "fork", told, at)
 
@@ -174,14 +192,12 @@ class Branches(Conversations, Turns):
         parent: ConversationRecord,
         fork: ConversationRecord,
         *which: ColumnElement[bool],
-        lost: Sequence[str] = (),
+        instead: Mapping[str, ColumnElement[Any]] = MappingProxyType({}),
     ) -> None:
-        """Copy the rows of a conversation to its fork, without the columns that are `lost`."""
+        """Copy the rows of a conversation to its fork; some columns have something else `instead`."""
         id = table.c.conversation_id
-        copied = {each.name: each for each in table.c if each.computed is None} | {
-            id.name: literal(fork.id, id.type),
-            **{name: cast(null(), table.c[name].type) for name in lost},
-        }
+        copied: dict[str, ColumnElement[Any]] = {each.name: each for each in table.c if each.computed is None}
+        copied |= {id.name: literal(fork.id, id.type), **instead}
         self._execute(insert(table).from_select(list(copied), select(*copied.values()).where(id == parent.id, *which)))
 
     def _root(self, record: ConversationRecord) -> str:
