@@ -10,16 +10,19 @@ ASYNC = ("send with a key", "stream with a key")
 
 SAMPLED = {
     "regenerate": 4,
-    "regenerate after a dead regeneration": 4,
-    "send after a dead regeneration": 4,
-    "choose after a dead regeneration": 3,
+    "regenerate after a dead regeneration": 8,
+    "send after a dead regeneration": 8,
+    "choose after a dead regeneration": 4,
     "fork": 2,
-    "fork after a dead regeneration": 3,
-    "fork with another context": 3,
-    "edit": 4,
-    "edit of a failed last turn": 4,
+    "fork after a dead regeneration": 5,
+    "fork with another context": 4,
+    "edit": 5,
+    "edit of a failed last turn": 8,
 }
 """At each how manieth boundary an operation dies here, which is made of others; the long form takes all of them."""
+
+ALIKE = [each for each in OPERATIONS if "after a dead" not in each and SAMPLED.get(each, 0) < 8]
+"""What is compared between the shells: without those that only begin elsewhere."""
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def test_a_death_where_nothing_but_reading_follows_is_one_at_the_next_boundary()
 
 
 @pytest.mark.parametrize(
-    ("shell", "operation"), [("asyncio", each) for each in OPERATIONS] + [("trio", each) for each in ASYNC]
+    ("shell", "operation"), [("asyncio", each) for each in ALIKE] + [("trio", each) for each in ASYNC]
 )
 def test_an_awaited_operation_has_the_boundaries_of_the_other_shell(url: str, shell: str, operation: str):
     """So that what was shown of one, killed at each, is true of the other."""
