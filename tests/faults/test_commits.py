@@ -102,7 +102,7 @@ def out_of_reach(bench: Bench, number: int, talk: convo.Conversation) -> CommitU
     return caught.value
 
 
-@pytest.mark.parametrize("name", ["create", "fork", "edit"])
+@pytest.mark.parametrize("name", ["create", "fork"])
 def test_a_commit_that_comes_late_after_an_outage_changes_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str
 ):
