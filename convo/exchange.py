@@ -35,6 +35,7 @@ from convo.models import Service
 from convo.shapes import ParameterOptions
 from convo.steps import Await, Call, Close, Left, Listen, Next, Pause, Show, Steps, Work
 from convo.store.branches import NewFork
+from convo.store.repository import ConversationRepository
 from convo.store.turns import Answer, Attempt
 from convo.streaming import END, Draft
 from convo.tokens import raised
@@ -140,7 +141,6 @@ class Exchange(Generic[Talk]):
 
     def edit(self, number: int, new: NewFork, question: Question) -> Steps[Reply[Talk]]:
         """Ask `question` in the place of turn `number`, in a fork, which the view shows from then on."""
-        self._id = new.id  # whoever is cancelled while it is stored has a turn there, and never hears of it
         return self._take(self._begin(partial(self._instead, number, new, question)), self._call)
 
     def stream(self, question: Question) -> Steps[Reply[Talk]]:
@@ -208,7 +208,7 @@ class Exchange(Generic[Talk]):
                 self._holder = self._end.enter_context(self._view.database.owner.attempt())
             begun = begin(replace(ask, lease_owner=self._holder))
             if isinstance(begun, Begun):
-                self._is_open, self._id = True, begun.record.id
+                self._is_open = True
             return begun
 
         manner = self._manner
@@ -231,10 +231,14 @@ class Exchange(Generic[Talk]):
 
     def _instead(self, number: int, new: NewFork, question: Question, ask: Ask) -> Begun | Answered:
         id, owner = self._view.record.id, self._view.record.owner
-        return self._view.write(
-            lambda repository: branching.edit(repository, id, owner, number, new, question, ask),
-            request_key=question.request_key,
-        )
+
+        def work(repository: ConversationRepository) -> Begun | Answered:
+            begun = branching.edit(repository, id, owner, number, new, question, ask)
+            if isinstance(begun, Begun):  # whoever is cancelled while it is stored has a turn there, and never hears
+                self._id = begun.record.id
+            return begun
+
+        return self._view.write(work, request_key=question.request_key)
 
     def _resume_first(self, question: Question) -> Steps[Question]:
         """Answer the open turn; return `question` as it is to be asked after that."""

@@ -67,10 +67,10 @@ class Reply:
     model: str | None
     at: int
     """When it came, by its conversation's clock."""
-    given: Given | None = None
-    """What it answers; None of a history that was given."""
+    sent: Sent | None
+    """What it was given to, if that is known."""
     is_foreign: bool = False
-    """Whether it answers another context, or other examples, than its conversation has."""
+    """Whether that was under another context, or with other examples, than its conversation has."""
 
 
 @dataclass
@@ -169,13 +169,12 @@ class Talk:
         was, kind, number = self.rounds[-1], KINDS[model], len(self.rounds)
         if was.sent is None:
             return self.prompt(number, was.text, model, None)
-        if was.model == model:
-            return was.sent
-        given, limit = was.sent.given, self.limit or kind.limit
-        start = was.sent.start
+        given, start, limit = was.sent.given, was.sent.start, self.limit or kind.limit
         if kind.user_first and given.messages[0][0] == 1:
             given, start = replace(given, messages=given.messages[1:]), start + 1
         tokens = cost_of(kind, given)
+        if model == was.model:  # it takes again what it has taken
+            tokens, limit = was.sent.tokens, was.sent.limit
         if tokens > limit:
             raise TooLong
         return Sent(given, start, was.sent.first_example, tokens, limit)
@@ -219,37 +218,23 @@ class Talk:
     def _new(self, turn: Round, texts: Sequence[str]) -> list[str]:
         return [each for each in texts if each not in [known.text for known in turn.replies]]
 
-    def _add(self, turn: Round, texts: Sequence[str], model: str | None, sent: Sent | None = None) -> None:
+    def _add(self, turn: Round, texts: Sequence[str], model: str | None, sent: Sent | None) -> None:
         at = next(self.clock)
-        turn.replies += [Reply(each, "stop", model, at, sent and sent.given) for each in texts]
-
-    def preference(self, number: int) -> tuple[Given, str, list[str]] | None:
-        """Return what the user has preferred to what, of answers to the same prompt; None when there is no such."""
-        turn = self.rounds[number - 1]
-        if not turn.is_preferred or turn.chosen is None:
-            return None
-        chosen = turn.replies[turn.chosen]
-        alike = [each for each in turn.replies if each.given == chosen.given and not each.is_foreign]
-        rejected = [each.text for each in alike if each.text != chosen.text]
-        if chosen.is_foreign or not rejected:
-            return None
-        said = Given(self.context, self.examples, (*self.before(number), (0, turn.text)))
-        return chosen.given or said, chosen.text, rejected
+        turn.replies += [Reply(each, "stop", model, at, sent) for each in texts]
 
     def fork(self, id: str, number: int, **other: object) -> Talk:
         """Return a copy up to a turn, of what was there when the turn after it began."""
+        other = {name: each for name, each in other.items() if each != getattr(self, name)}
         made = replace(self, parent=id, shared=number, rounds=copy.deepcopy(self.rounds[:number]))
         made.clock = itertools.count(next(self.clock))
         until = self.rounds[number].begun if number < len(self.rounds) else None
         for each in made.rounds:
             each.is_preferred = False
             each.replies = [reply for reply in each.replies if until is None or reply.at < until]
-        made = replace(made, **other)  # type: ignore[arg-type]
-        if (made.context, made.examples) != (self.context, self.examples):
-            for each in made.rounds:
+            if "context" in other or "examples" in other:
                 each.sent = each.model = None
                 each.replies = [replace(reply, is_foreign=True) for reply in each.replies]
-        return made
+        return replace(made, **other)  # type: ignore[arg-type]
 
 
 def cost_of(kind: Kind, given: Given) -> int:
@@ -257,3 +242,19 @@ def cost_of(kind: Kind, given: Given) -> int:
     texts = [text for pair in given.examples for text in pair] + [text for _, text in given.messages]
     texts += [given.context] if given.context else []
     return sum(estimate(each) + kind.overhead for each in texts)
+
+
+def preferred(talk: Talk, number: int) -> tuple[Given, str, list[str]] | None:
+    """Return to which prompt the user has preferred what to what, at a turn."""
+    turn = talk.rounds[number - 1]
+    if turn.chosen is None or not turn.is_preferred or turn.replies[turn.chosen].is_foreign:
+        return None
+    chosen = turn.replies[turn.chosen]
+    of_it = [each for each in turn.replies if not each.is_foreign and _window(each) == _window(chosen)]
+    others = [each.text for each in of_it if each.text != chosen.text]
+    whole = Given(talk.context, talk.examples, (*talk.before(number), (0, turn.text)))
+    return (chosen.sent.given if chosen.sent else whole, chosen.text, others) if others else None
+
+
+def _window(reply: Reply) -> tuple[int, int] | None:
+    return reply.sent and (reply.sent.start, reply.sent.first_example)

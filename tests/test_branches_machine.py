@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 import convo
 from convo.testing import HistoryClient, violations
-from tests.branching import KINDS, Given, Round, Sent, Talk, TooLong
+from tests.branching import KINDS, Given, Round, Sent, Talk, TooLong, preferred
 from tests.faults.database import DATABASES, end_leases, open_database
 
 PICK = st.integers(0, 10**6)
@@ -83,12 +83,11 @@ class Branching(RuleBasedStateMachine):
 
     # ---- what is told
 
-    def pick(self, which: int | str, *, is_open: bool = False) -> str:
-        """Return the id of a conversation, mostly of an open one if that is wanted; what is an id already is meant."""
+    def pick(self, which: int | str, wanted: Callable[[Talk], bool] = lambda _: True) -> str:
+        """Return the id of a conversation, mostly of one that is `wanted`; what is an id already is meant."""
         if isinstance(which, str):
             return which
-        is_open = is_open and which % 8 > 0
-        found = [id for id, talk in self.talks.items() if is_open and not talk.is_settled] or list(self.talks)
+        found = [id for id, talk in self.talks.items() if which % 8 == 0 or wanted(talk)] or list(self.talks)
         return found[which % len(found)]
 
     @property
@@ -118,7 +117,7 @@ class Branching(RuleBasedStateMachine):
             begun = next(talk.clock)
             turn = Round(asked, "done", chosen=0, begun=begun)
             talk.rounds.append(turn)
-            talk._add(turn, [answered], None)
+            talk._add(turn, [answered], None, None)
             turn.replies = [replace(each, finish=None) for each in turn.replies]
         made = self.store.create(
             owner=self.owner,
@@ -173,7 +172,7 @@ class Branching(RuleBasedStateMachine):
     @precondition(lambda self: self.is_any_open)
     @rule(which=PICK, count=COUNTS, model=MODELS, fails=FAILS)
     def resume(self, which: int | str, count: int, model: str | None, fails: bool) -> None:
-        id = self.pick(which, is_open=True)
+        id = self.pick(which, lambda talk: not talk.is_settled)
         talk = self.talks[id]
 
         def act() -> object:
@@ -190,7 +189,7 @@ class Branching(RuleBasedStateMachine):
     @precondition(lambda self: self.is_any_open)
     @rule(which=PICK)
     def discard(self, which: int | str) -> None:
-        id = self.pick(which, is_open=True)
+        id = self.pick(which, lambda talk: not talk.is_settled)
         talk = self.talks[id]
         if talk.last is None or talk.last.state == "done":
             return self.refused(id, convo.NoOpenTurn, self.shown[id].discard)
@@ -199,7 +198,7 @@ class Branching(RuleBasedStateMachine):
 
     @rule(which=PICK, candidate=st.integers(0, 4))
     def choose(self, which: int | str, candidate: int) -> None:
-        id = self.pick(which)
+        id = self.pick(which, lambda talk: bool(talk.rounds))
         talk = self.talks[id]
 
         def act() -> object:
@@ -217,7 +216,7 @@ class Branching(RuleBasedStateMachine):
 
     @rule(which=PICK, count=COUNTS, model=MODELS, fails=FAILS)
     def regenerate(self, which: int | str, count: int, model: str | None, fails: bool) -> None:
-        id = self.pick(which)
+        id = self.pick(which, lambda talk: bool(talk.rounds))
         talk, name = self.talks[id], model or self.talks[id].model
 
         def act() -> object:
@@ -236,7 +235,7 @@ class Branching(RuleBasedStateMachine):
     @rule(which=PICK, count=COUNTS, candidate=st.integers(0, 1), by=st.sampled_from(["choose", "send", "regenerate"]))
     def overtake(self, which: int, count: int, candidate: int, by: str) -> None:
         """Ask again; while that takes too long, somebody else does something, and the answer comes late."""
-        id = self.pick(which)
+        id = self.pick(which, lambda talk: bool(talk.rounds))
         talk = self.talks[id]
         if talk.last is None or talk.last.state != "done":
             return
@@ -333,15 +332,17 @@ class Branching(RuleBasedStateMachine):
         self.keep(act(), talk.fork(id, number, **changed, **named))
         return self.check(id)
 
-    @rule(which=PICK, number=PICK, length=LENGTHS, count=COUNTS, model=MODELS, fails=FAILS)
-    def edit(self, which: int, number: int, length: int, count: int, model: str | None, fails: bool) -> None:
-        id = self.pick(which)
+    @rule(which=PICK, number=PICK, length=LENGTHS, count=COUNTS, model=MODELS, fails=FAILS, is_repeated=st.booleans())
+    def edit(
+        self, which: int, number: int, length: int, count: int, model: str | None, fails: bool, is_repeated: bool
+    ) -> None:
+        id = self.pick(which, lambda talk: bool(talk.rounds))
         talk, shown, text = self.talks[id], self.shown[id], self.text(length)
         number = 1 + number % (len(talk.rounds) + 1)
 
         def act() -> convo.Reply[convo.Conversation]:
             named = {} if model is None else {"model": model}
-            return shown.edit(number, text, candidate_count=count, **named)
+            return shown.edit(number, text, candidate_count=count, request_key=text, **named)
 
         if number > len(talk.rounds):
             return self.refused(id, convo.TurnNotFound, act)
@@ -364,7 +365,22 @@ class Branching(RuleBasedStateMachine):
         self.client.fails = False
         assert [sent.given] == self.taken()
         self.keep(new, made)
+        if is_repeated:
+            self._repeat(new.id, act, model, count)
         return self.check(id)
+
+    def _repeat(
+        self, id: str, act: Callable[[], convo.Reply[convo.Conversation]], model: str | None, count: int
+    ) -> None:
+        """Edit once more with the same key: the fork is there, and its answer too unless the model had failed."""
+        made, again = self.talks[id], []
+        if made.rounds[-1].state == "failed":
+            again = [made.resume(model or made.model)]
+            made.finish(len(made.rounds), answers(again[0], count))
+        reply = act()
+        assert (id, made.rounds[-1].replies[0].text) == (reply.conversation.id, reply.text)
+        assert [each.given for each in again] == self.taken()
+        self.check(id)
 
     @rule(
         which=PICK,
@@ -452,7 +468,7 @@ class Branching(RuleBasedStateMachine):
                 assert self.tree(id) == [
                     (each.record.id, each.depth, each.beginning) for each in self.store.tree(id, owner=self.owner)
                 ]
-            assert self.preferences() == [preferred(each) for each in self.store.preferences(owner=self.owner)]
+            assert self.preferences() == [stored_preference(each) for each in self.store.preferences(owner=self.owner)]
             assert [] == violations(self.store, list(self.talks))
         finally:
             for each in self.store.list(owner=self.owner, limit=1000):
@@ -474,15 +490,14 @@ class Branching(RuleBasedStateMachine):
 
         return list(below(id, 0))
 
-    def preferences(self) -> list[tuple[str, int, Given, str, list[str]]]:
+    def preferences(self) -> list[tuple[object, ...]]:
         """Return what the user has chosen where there was a choice."""
-        found = []
-        for id, talk in sorted(self.talks.items()):
-            for number in range(1, len(talk.rounds) + 1):
-                preferred = talk.preference(number)
-                if preferred is not None:
-                    found.append((id, number, *preferred))
-        return found
+        found = [
+            (id, number, preferred(talk, number))
+            for id, talk in sorted(self.talks.items())
+            for number in range(1, len(talk.rounds) + 1)
+        ]
+        return [(id, number, *each) for id, number, each in found if each is not None]
 
 
 def answers(sent: Sent, count: int) -> list[str]:
@@ -513,7 +528,7 @@ def _prompt(repository: Any, record: convo.ConversationRecord, turn: convo.Turn)
     return repository.prompt(record, turn.number, **first)
 
 
-def preferred(found: convo.Preference) -> tuple[object, ...]:
+def stored_preference(found: convo.Preference) -> tuple[object, ...]:
     rejected = [each.content for each in found.rejected]
     return found.conversation, found.turn, given_of(found.prompt), found.chosen.content, rejected
 

@@ -249,6 +249,28 @@ def test_a_shortened_prompt_whose_answer_was_not_stored_is_told(here, talk):
     assert [] == violations(here)
 
 
+def test_ctrl_c_while_an_edit_is_repeated_settles_the_turn_of_its_fork(here, talk):
+    def refuse(request: convo.ChatRequest) -> None:
+        raise convo.ModelError
+
+    def interrupt(number: int, name: str) -> None:
+        if name == "after COMMIT" and not struck:
+            struck.append(name)
+            raise KeyboardInterrupt
+
+    struck: list[str] = []
+    here.client = HistoryClient(before_answer=refuse)
+    with pytest.raises(convo.ModelError) as caught:
+        talk.edit(1, "other", request_key="k")
+    here.client = HistoryClient()
+    with FaultPoints(here.engine, at=interrupt), pytest.raises(KeyboardInterrupt):
+        talk.edit(1, "other", request_key="k")
+    [turn] = here.get(caught.value.conversation).turns()
+    assert ("failed", "cancelled", 1) == (turn.state, turn.error, talk.refresh().record.turn_count)
+    assert talk.edit(1, "other", request_key="k").conversation.id == caught.value.conversation
+    assert [] == violations(here)
+
+
 def test_who_waits_for_a_turn_that_is_asked_again_sends_after_it(here, hold, talk):
     held = hold()
     begun = held.begin(talk.id, regenerate)
