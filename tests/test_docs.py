@@ -48,7 +48,7 @@ def test_the_second_block_is_one_command_that_runs_the_tests():
 
 
 DURABILITY = ROOT / "docs" / "durability.md"
-LONG_FORMS = re.findall(r"^python (-m tests.faults .*)$", "".join(blocks(DURABILITY, "sh")), re.MULTILINE)
+LONG_FORMS = re.findall(r"^python (-m tests\..*)$", "".join(blocks(DURABILITY, "sh")), re.MULTILINE)
 
 
 @pytest.mark.parametrize("command", LONG_FORMS)
