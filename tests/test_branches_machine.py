@@ -550,7 +550,7 @@ def run(url: str, examples: int, steps: int) -> None:
 
 
 def test_branches_are_what_a_reference_says(postgres_store_url: str):
-    run(postgres_store_url, 10, 15)
+    run(postgres_store_url, 30, 15)
 
 
 def test_branches_are_what_a_reference_says_in_memory():
