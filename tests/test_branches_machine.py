@@ -72,6 +72,8 @@ class Branching(RuleBasedStateMachine):
 
     store: convo.Store
     """Open, with a Recorder; all machines share it."""
+    compared = 0
+    """How often a conversation was found to be what is expected of it, by all machines."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -450,6 +452,7 @@ class Branching(RuleBasedStateMachine):
         assert [facts(each) for each in talk.rounds] == [stored_facts(each) for each in turns]
         assert (talk.parent, talk.shared) == (record.forked_from, record.forked_at)
         assert [talk.rounds[each].sent.given for each in last] == [given_of(each) for each in prompts]
+        type(self).compared += 1
 
     def check_whole(self, id: str) -> None:
         """Compare what a conversation shows with what is expected of it, and the prompts of all its turns."""
@@ -540,21 +543,22 @@ def machine(url: str) -> Iterator[type[Branching]]:
         yield type("Branching", (Branching,), {"store": opened})
 
 
-def run(url: str, examples: int, steps: int) -> None:
-    """Let a number of examples happen, each of at most `steps` steps, in one database."""
+def run(url: str, examples: int, steps: int) -> int:
+    """Let a number of examples happen, each of at most `steps` steps, in one database; return how much was compared."""
     wanted = settings(
         max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=list(HealthCheck)
     )
     with machine(url) as made:
         run_state_machine_as_test(made, settings=wanted)
+    return made.compared
 
 
 def test_branches_are_what_a_reference_says(postgres_store_url: str):
-    run(postgres_store_url, 30, 15)
+    assert run(postgres_store_url, 30, 15) > 30
 
 
 def test_branches_are_what_a_reference_says_in_memory():
-    run("sqlite://", 30, 15)
+    assert run("sqlite://", 30, 15) > 30
 
 
 def main(arguments: list[str]) -> int:

@@ -28,8 +28,6 @@ _OF_ATTEMPT = (
     *("window_start", "first_example", "prompt_tokens", "prompt_limit", "prompt_digest"),
     *("model", "served_by", "parameters", "input_tokens", "output_tokens", "latency_ms"),
 )
-
-
 _OF_TURN = (TURNS.c.conversation_id == MESSAGES.c.conversation_id) & (TURNS.c.number == MESSAGES.c.turn)
 _MODEL_TOLD = {
     "model": case(
