@@ -17,12 +17,20 @@ from sqlalchemy import ColumnElement, Table, and_, case, cast, func, insert, lit
 
 from convo.errors import TurnNotFound
 from convo.store.columns import event_turn
-from convo.store.conversations import Conversations, commitment, example_commitments, labels, settings_body
+from convo.store.conversations import (
+    Conversations,
+    commitment,
+    context_body,
+    examples_body,
+    labels,
+    settings_body,
+)
 from convo.store.ledger import new_salt, utc_now
 from convo.store.rows import CONVERSATIONS, EVENTS, EXAMPLES, MESSAGES, TURNS
 from convo.store.turns import Turns
 from convo.values import KEEP, MODEL, Branch, ConversationRecord, Example, Keep, Message
 
+_OF_PROMPT = ("context", "context_tokens", "examples", "example_tokens")
 _OF_REQUEST = ("request_key", "request_hash", "lease_owner", "lease_expires")
 _OF_ATTEMPT = (
     *("window_start", "first_example", "prompt_tokens", "prompt_limit", "prompt_digest"),
@@ -98,11 +106,11 @@ class Branches(Conversations, Turns):
         told |= {"labels": commitment("labels", labels(record), salts["label"])}
         told |= self._other_prompt(parent, turn, length)
         if new.context is not KEEP:
-            told["context"] = commitment("context", record.context, record.context_salt)
+            told |= context_body(record)
         if isinstance(new.examples, Keep):
             self._copy(EXAMPLES, parent, record)
         else:
-            told["examples"] = example_commitments(self._insert_examples(record, new.examples))
+            told |= examples_body(self._insert_examples(record, new.examples))
         lost = (*_OF_REQUEST, *(_OF_ATTEMPT if new.has_other_prompt else ()))
         self._copy(TURNS, parent, record, TURNS.c.number <= turn, instead=_nothing(TURNS, lost))
         said = (MESSAGES.c.turn <= turn, *self._not_late(parent, turn, length))
@@ -158,7 +166,7 @@ class Branches(Conversations, Turns):
         if parent.forked_at is not None and turn < parent.forked_at:
             forks = (EVENTS.c.conversation_id == parent.id, EVENTS.c.number > length, EVENTS.c.kind == "fork")
             for body in self._execute(select(EVENTS.c.body).where(*forks).order_by(EVENTS.c.number)).scalars():
-                told |= {name: each for name, each in json.loads(body).items() if name in ("context", "examples")}
+                told |= {name: each for name, each in json.loads(body).items() if name in _OF_PROMPT}
         return told
 
     def _not_late(self, parent: ConversationRecord, turn: int, length: int) -> list[ColumnElement[bool]]:

@@ -318,12 +318,24 @@ def _created(
         "conversation": record.id,
         **settings_body(record),
         "estimate": ESTIMATE_VERSION,
-        "context": commitment("context", record.context, salts["context"]),
         "title": commitment("title", record.title, salts["title"]),
         "labels": commitment("labels", labels(record), salts["label"]),
-        "examples": example_commitments(examples),
         "opening": commitment("content", opening.content, opening.salt) if opening else None,
+        "opening_tokens": opening.tokens if opening else 0,
+        **context_body(record),
+        **examples_body(examples),
     }
+
+
+def context_body(record: ConversationRecord) -> dict[str, Any]:
+    """Return what the journal tells of the context."""
+    told = commitment("context", record.context, record.context_salt)
+    return {"context": told, "context_tokens": record.context_tokens}
+
+
+def examples_body(examples: Sequence[Example]) -> dict[str, Any]:
+    """Return what the journal tells of the examples."""
+    return {"examples": example_commitments(examples), "example_tokens": [each.tokens for each in examples]}
 
 
 def settings_body(record: ConversationRecord) -> dict[str, Any]:
@@ -363,6 +375,8 @@ def _history(history: Sequence[Message], unchosen: Sequence[Message]) -> Iterabl
         }
         if others or answer.finish_reason is not None:  # of a chat, whose candidates are known
             told |= {"chosen": answer.candidate, "finish": [each.finish_reason for each in texts[1:]]}
+        if any(each.repaired for each in texts):
+            told |= {"repaired": [each.repaired for each in texts]}
         yield told
 
 

@@ -106,6 +106,9 @@ class Turns(History):
             "text": commitment("content", attempt.message.content, attempt.message.salt),
             "tokens": attempt.message.tokens,
         }
+        if attempt.request_key is not None and attempt.request_hash is not None:
+            named = commitment("request_key", attempt.request_key, attempt.message.salt)
+            body["request"] = [named, journal.encode(attempt.request_hash)]
         return self._append(record, "begin", body, at, turn_count=attempt.turn, fence=attempt.fence)
 
     def begin_again(self, record: ConversationRecord, attempt: Attempt) -> ConversationRecord:
@@ -293,8 +296,15 @@ def _as_message(candidate: Candidate, index: int, author: str, model: str | None
 
 
 def _told(candidate: Message) -> dict[str, Any]:
-    told = {"text": commitment("content", candidate.content, candidate.salt), "tokens": candidate.tokens}
-    return told | ({"finish": candidate.finish_reason} if candidate.finish_reason else {})
+    told: dict[str, Any] = {
+        "text": commitment("content", candidate.content, candidate.salt),
+        "tokens": candidate.tokens,
+    }
+    if candidate.finish_reason:
+        told["finish"] = candidate.finish_reason
+    if candidate.repaired:
+        told["repaired"] = candidate.repaired
+    return told
 
 
 def _attempt_columns(attempt: Attempt) -> dict[str, Any]:
