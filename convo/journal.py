@@ -81,6 +81,12 @@ def _check(value: object) -> None:
             _check(each)
 
 
+def labels(authors: Sequence[str], metadata: Mapping[str, Any], name: str | None, owner: str) -> str:
+    """Return what a conversation is called, and by whom, as one text: personal data, to which events only commit."""
+    named = {"authors": authors, "metadata": metadata, "name": name, "owner": owner}
+    return json.dumps(named, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
 def timestamp(at: datetime) -> str:
     """Return a UTC time as it stands in event bodies: milliseconds and Z."""
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"

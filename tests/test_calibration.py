@@ -27,9 +27,9 @@ from convo.clients.server import Server
 from convo.errors import ContextLengthExceeded
 from convo.models import RETIRED
 from convo.prompt import Measured
+from convo.replay import Replay
 from convo.store.rows import LatestTurn
 from convo.testing import ScriptedClient
-from convo.testing.replay import Replay
 from convo.tokens import LOWEST, estimate, learned, raised, ratio
 from tests.model_server import Received, answer, routing
 from tests.test_store import refusal

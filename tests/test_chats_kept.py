@@ -9,8 +9,8 @@ import pytest
 
 import convo
 from convo import ChatReply, ChatResponse, Filter, Message, journal
+from convo.replay import Replay
 from convo.testing import ScriptedClient, violations
-from convo.testing.replay import Replay
 from convo.values import MODEL
 from tests.chatting import by, said
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -357,9 +356,8 @@ def example_commitments(examples: Sequence[Example]) -> list[list[str | None]]:
 
 
 def labels(record: ConversationRecord) -> str:
-    """Return what a conversation is called, and by whom, as one text: personal data, to which events only commit."""
-    named = {"authors": record.authors, "metadata": record.metadata, "name": record.name, "owner": record.owner}
-    return json.dumps(named, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    """Return what a conversation is called, and by whom, as the text to which events commit."""
+    return journal.labels(record.authors, record.metadata, record.name, record.owner)
 
 
 def _history(history: Sequence[Message], unchosen: Sequence[Message]) -> Iterable[dict[str, Any]]:

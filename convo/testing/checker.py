@@ -15,13 +15,14 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, select
 
-from convo import journal
+from convo import auditing
+from convo.audits import Verdict
+from convo.replay import Replay
 from convo.store import forks, rows, sqlite
-from convo.store.conversations import commitment, example_commitments, labels, settings_body
 from convo.store.rows import CONVERSATIONS, EVENTS, EXAMPLES, MESSAGES, TURNS
 from convo.stores import Store
 from convo.testing.history import expected_reply
-from convo.testing.replay import Replay, ToldCandidate, ToldPrompt, ToldTurn
+from convo.told import ToldText, ToldTurn
 from convo.values import BROKEN_OFF, DONE, MODEL, USER, ConversationRecord, Event, Example, Message
 
 
@@ -77,7 +78,17 @@ def violations(
     gone = [f"lost: conversation {id} with {len(heard[id])} turns" for id in heard.keys() - stored.keys()]
     for id, rows_of_it in stored.items():
         found += [f"{promise}: conversation {id}, {where}" for promise, where in _faults(rows_of_it, heard.get(id, ()))]
+    for verdict in _verdicts(store, stored):
+        found += [f"journal: conversation {verdict.conversation}, {fault}" for fault in verdict.faults]
     return found + gone
+
+
+def _verdicts(store: Store, ids: Iterable[str]) -> Iterator[Verdict]:
+    """Yield what is found when the conversations of these ids, which are there, are verified."""
+    for id in ids:
+        verdict = auditing.verdict_of(store.database, id, {})
+        if verdict is not None:
+            yield verdict
 
 
 def late_replies(store: Store, conversations: Iterable[str]) -> int:
@@ -126,9 +137,6 @@ def _faults(stored: Stored, heard: Sequence[Acknowledged]) -> Iterator[Fault]:
     yield from _order(stored)
     yield from _states(stored)
     yield from _replies(stored)
-    yield from _chain(stored)
-    yield from (("journal", fault) for fault in stored.told.faults)
-    yield from _as_told(stored)
     yield from _acknowledged(stored, heard)
 
 
@@ -186,89 +194,20 @@ def _replies(stored: Stored) -> Iterator[Fault]:
                 yield "reply", f"turn {number}: candidate {message.candidate} does not answer what stands before it"
 
 
-def _is_answer(message: Message, told: ToldCandidate, answer: str) -> bool:
+def _is_answer(message: Message, told: ToldText, answer: str) -> bool:
     """Return whether a text is the answer, or a beginning of it if it broke off."""
     if not told.is_partial:
         return message.content == answer
     return bool(message.content) and answer.startswith(str(message.content))
 
 
-def _answer(stored: Stored, told: ToldCandidate, sent: Sequence[Message]) -> str:
+def _answer(stored: Stored, told: ToldText, sent: Sequence[Message]) -> str:
     first_example = told.prompt.first_example if told.prompt else 0
     return expected_reply(stored.record.context, stored.examples[first_example:], sent, candidate=told.place)
 
 
 def _is_erased(messages: Iterable[Message]) -> bool:
     return any(each.content is None for each in messages)
-
-
-def _chain(stored: Stored) -> Iterator[Fault]:
-    """Yield where the journal's links are broken, or its end is not the one that the conversation knows."""
-    head = journal.GENESIS
-    for place, event in enumerate(stored.events, start=1):
-        if event.number != place:
-            yield "journal", f"event {event.number}: it stands at place {place}"
-        head = journal.link(head, event.number, event.kind, event.body)
-        if head != event.digest:
-            yield "journal", f"event {event.number}: its digest does not follow from the ones before"
-            head = event.digest
-    if (stored.record.version, stored.record.journal_head) != (len(stored.events), head):
-        yield "journal", f"{len(stored.events)} events, and the conversation knows of {stored.record.version}"
-
-
-def _as_told(stored: Stored) -> Iterator[Fault]:
-    """Yield the turns that are not those that the journal tells of."""
-    told = stored.told
-    if (told.last, told.fence) != (stored.record.turn_count, stored.record.fence):
-        yield "journal", "its counters are not those that the events lead to"
-    settings = _settings(stored)
-    for name in sorted(name for name, each in told.settings.items() if each != settings[name]):
-        yield "journal", f"its {name} is not what was told"
-    for number in sorted(told.turns.keys() ^ stored.turns.keys()):
-        yield "journal", f"turn {number}: only the {'journal' if number in told.turns else 'turn'} is there"
-    for number in sorted(told.turns.keys() & stored.turns.keys()):
-        row, turn = stored.turns[number], told.turns[number]
-        if (row.state, row.fence, row.chosen) != (turn.state, turn.fence, turn.chosen):
-            yield "journal", f"turn {number}: its state, fence or choice is not the one that was told"
-        if (row.lease_owner is not None) != turn.is_held:
-            yield "journal", f"turn {number}: it is {'' if row.lease_owner else 'not '}held, and was told otherwise"
-        if _prompt(row) != turn.prompt:
-            yield "journal", f"turn {number}: it remembers another prompt than was told"
-        if _commitments(stored, number) != (turn.text, [each.text for each in turn.candidates]):
-            yield "journal", f"turn {number}: its texts are not those that were told"
-        if [each.finish_reason for each in stored.of(number, MODEL)] != [each.finish for each in turn.candidates]:
-            yield "journal", f"turn {number}: its candidates do not end as was told"
-
-
-def _prompt(row: Any) -> ToldPrompt | None:  # noqa: ANN401 - a row
-    """Return what a turn remembers of its prompt, as events tell of it."""
-    if row.prompt_digest is None:
-        return None
-    remembered = (row.window_start, row.first_example, row.prompt_tokens, row.prompt_limit)
-    return ToldPrompt(journal.encode(row.prompt_digest), *remembered)
-
-
-def _settings(stored: Stored) -> dict[str, Any]:
-    """Return what the events should have told last of all that belongs to no turn."""
-    record, row = stored.record, stored.row
-    return settings_body(record) | {
-        "context": commitment("context", record.context, record.context_salt),
-        "examples": example_commitments(stored.examples),
-        "title": commitment("title", record.title, row.title_salt),
-        "labels": commitment("labels", labels(record), row.label_salt),
-    }
-
-
-def _commitments(stored: Stored, number: int) -> tuple[str | None, list[str | None]]:
-    """Return the commitments to the user's text and to the candidates', by index."""
-    asked, answered = stored.of(number, USER), stored.of(number, MODEL)
-    return _commitment(asked[0]) if asked else None, [_commitment(each) for each in answered]
-
-
-def _commitment(message: Message) -> str | None:
-    if message.content is None or message.salt is None:
-        return None
-    return journal.encode(journal.commit("content", message.content, message.salt))
 
 
 def _acknowledged(stored: Stored, heard: Sequence[Acknowledged]) -> Iterator[Fault]:
@@ -293,7 +232,7 @@ def _is_of(stored: Stored, row: Any, heard: Acknowledged) -> bool:  # noqa: ANN4
 
 def _stands(stored: Stored, number: int, heard: Acknowledged) -> bool:
     """Return whether the texts are those that were heard; the reply may be another by the user's own wish."""
-    told = stored.told.turns.get(number) or ToldTurn(DONE, 0)
+    told = stored.told.turns.get(number) or ToldTurn(number, DONE, 0)
     chosen = stored.turns[number].chosen
     counting = [each.content for each in stored.of(number, MODEL) if told.is_reconsidered or each.candidate == chosen]
     return heard.reply in counting and [heard.text] == [each.content for each in stored.of(number, USER)]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import update
 
 import convo
 from convo import journal
+from convo.replay import Replay
 from convo.store.rows import CONVERSATIONS, EVENTS
 from convo.testing import Acknowledged, HistoryClient, expected_reply, violations
-from convo.testing.replay import Body, Replay
+from convo.told import Body
 from convo.values import Event
 from tests.faults.cutting import CutClient
 
@@ -51,7 +53,7 @@ WRONG: dict[str, tuple[list[str], set[str]]] = {
     ),
     "a request is stored twice": (
         ["DROP INDEX ix_convo_turns_conversation_id_request_key", "UPDATE convo_turns SET request_key = 'first'"],
-        {"doubled", "lost"},
+        {"doubled", "journal", "lost"},
     ),
     "another candidate counts": (["UPDATE convo_turns SET chosen = 1 WHERE number = 4"], {"changed", "journal"}),
     "a candidate counts that is not there": (
@@ -432,8 +434,17 @@ def told(*later: tuple[str, dict[str, object]]) -> list[str]:
     """Return what is wrong with a journal of one turn, in which these events follow the turn's beginning."""
     begun = {"turn": 1, "fence": 1, "text": "t", "window": [1, 0, 1, 9]}
     bodies = [("create", {"opening": None}), ("begin", begun), *later]
-    events = [Event(n, kind, json.dumps(body).encode(), b"") for n, (kind, body) in enumerate(bodies, start=1)]
-    return Replay(events).faults
+    always = {"at": "2026-11-26T12:00:00.000Z", "model": "m", "conversation": "c", "from": "p", "tokens": 1}
+    events = [
+        Event(number, kind, json.dumps(always | _counted(body)).encode(), b"")
+        for number, (kind, body) in enumerate(bodies, start=1)
+    ]
+    return [f"event {number}: {fault}" for number, fault in Replay(events).faults]
+
+
+def _counted(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a body whose candidates have tokens."""
+    return body | {name: [{"tokens": 1} | each for each in body[name]] for name in ("candidates",) if name in body}
 
 
 def failing(finish: str) -> tuple[str, dict[str, object]]:
@@ -442,7 +453,10 @@ def failing(finish: str) -> tuple[str, dict[str, object]]:
 
 
 RESUMED = ("resume", {"turn": 1, "fence": 2, "window": [1, 0, 1, 9]})
-FINISHED = ("finish", {"turn": 1, "fence": 2, "chosen": 1, "candidates": [{"text": "a", "finish": "stop"}]})
+FINISHED = (
+    "finish",
+    {"turn": 1, "fence": 2, "chosen": 1, "candidates": [{"text": "a", "finish": "stop"}]},
+)
 
 
 @pytest.mark.parametrize("why", ["stream_cut", "cancelled"])
@@ -461,19 +475,23 @@ def test_one_of_several_answers_may_be_whole_when_the_others_broke_off():
 
 def test_what_broke_off_is_not_chosen():
     chosen = ("choose", {"turn": 1, "chosen": 0})
-    assert ["event 6 (choose): a text was chosen that broke off"] == told(
-        failing("cancelled"), RESUMED, FINISHED, chosen
-    )
+    assert ["event 6: a text was chosen that broke off"] == told(failing("cancelled"), RESUMED, FINISHED, chosen)
 
 
 def test_what_broke_off_does_not_finish_a_turn():
-    finished = ("finish", {"turn": 1, "fence": 1, "chosen": 0, "candidates": [{"text": "a", "finish": "stream_cut"}]})
-    assert ["event 3 (finish): a text was chosen that broke off"] == told(finished)
+    finished = (
+        "finish",
+        {"turn": 1, "fence": 1, "chosen": 0, "candidates": [{"text": "a", "finish": "stream_cut"}]},
+    )
+    assert ["event 3: a text was chosen that broke off"] == told(finished)
 
 
 # ---- what a journal tells of branches
 
-ANSWERED = ("finish", {"turn": 1, "fence": 1, "chosen": 0, "candidates": [{"text": "a", "finish": "stop"}]})
+ANSWERED = (
+    "finish",
+    {"turn": 1, "fence": 1, "chosen": 0, "candidates": [{"text": "a", "finish": "stop"}]},
+)
 AGAIN = ("regenerate", {"turn": 1, "fence": 2, "window": [1, 0, 1, 9]})
 FORK = {"turn": 1, "fence": 2}
 
@@ -530,4 +548,4 @@ def test_a_journal_may_tell_of_branches(events: tuple[tuple[str, dict[str, objec
     ],
 )
 def test_a_journal_of_branches_that_cannot_be_is_found(events: tuple[tuple[str, dict[str, object]], ...]):
-    assert [f"event {len(events) + 2}"] == sorted({each.split(" (")[0] for each in told(*events)})
+    assert [f"event {len(events) + 2}"] == sorted({each.split(":")[0] for each in told(*events)})

@@ -1,0 +1,150 @@
+"""The turns of a conversation, as its journal tells of them: what `replay` makes, and `verifying` compares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from convo.values import BROKEN_OFF, IN_FLIGHT, USER
+
+Body = dict[str, Any]
+"""What an event tells."""
+
+
+class Afterthought(NamedTuple):
+    """An event that may change turns of long ago, read beforehand."""
+
+    number: int
+    kind: str
+    body: Body
+
+
+class ToldPrompt(NamedTuple):
+    """A prompt, as events tell of it."""
+
+    digest: str | None
+    start: int
+    """The position of its first message."""
+    first_example: int
+    tokens: int
+    limit: int
+
+    @classmethod
+    def of(cls, body: Body) -> ToldPrompt:
+        """Return the prompt that an event, or a part of one, tells of."""
+        return cls(body.get("prompt"), *body["window"])
+
+
+class Sent(NamedTuple):
+    """What was asked of a model, and which one it was."""
+
+    prompt: ToldPrompt
+    model: str | None
+    parameters: Body
+
+
+@dataclass(slots=True)
+class ToldText:
+    """A text of a turn, as events tell of it."""
+
+    text: str | None
+    """The commitment to it; None once it was erased."""
+    tokens: int | None = None
+    """None where the event does not tell."""
+    at: str = ""
+    """When it was stored."""
+    place: int = 0
+    """Which one of its answer it was."""
+    prompt: ToldPrompt | None = None
+    """What was sent for it; None for a text that was given, and for a user's."""
+    finish: str | None = None
+    """Why it ends where it ends."""
+    repaired: int = 0
+    model: str | None = None
+    """Who gave it, where that is another one than the turn's model."""
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether it is what came of an answer that broke off, and so is none."""
+        return self.finish in BROKEN_OFF
+
+
+@dataclass(slots=True)
+class ToldTurn:
+    """A turn, as events tell of it."""
+
+    number: int
+    state: str
+    fence: int
+    at: str = ""
+    """When it began."""
+    question: ToldText | None = None
+    """The user's text; None only for turn 0, the opening."""
+    candidates: list[ToldText] = field(default_factory=list)
+    repeated: list[tuple[int, ToldText]] = field(default_factory=list)
+    """The candidates that were said once more, by index, with their places in the later answers."""
+    chosen: int | None = None
+    sent: dict[int, Sent] = field(default_factory=dict)
+    """What was sent under each fence."""
+    prompt: ToldPrompt | None = None
+    """What it remembers of having been sent; None in a given history."""
+    model: str | None = None
+    parameters: Body | None = None
+    served_by: str | None = None
+    usage: Sequence[int | None] = (None, None)
+    latency_ms: int | None = None
+    error: str | None = None
+    ended: str | None = None
+    """When it was finished, or failed."""
+    request: Sequence[str] | None = None
+    """The commitment to its request key, and the digest of its request."""
+    is_reconsidered: bool = False
+    """Whether its user has chosen, or asked for and got, another answer than he was told first."""
+    is_asked_again: bool = False
+    """Whether it has an answer, and somebody has begun to ask for another one."""
+
+    @property
+    def is_held(self) -> bool:
+        """Whether somebody has its lease."""
+        return self.state == IN_FLIGHT or self.is_asked_again
+
+    def texts(self) -> Iterator[ToldText]:
+        """Yield the user's text, and then the candidates by index."""
+        if self.question is not None:
+            yield self.question
+        yield from self.candidates
+
+    def prompt_under(self, fence: int) -> ToldPrompt | None:
+        """Return what was sent under a fence; None when no attempt had it."""
+        sent = self.sent.get(fence)
+        return None if sent is None else sent.prompt
+
+    def replace(self, fields: Iterable[tuple[Sequence[Any], str, int]]) -> None:
+        """Take notice of other texts in the place of its own, as an event lists them."""
+        for (what, *place), text, tokens in fields:
+            if what == "content" and place[0] == self.number and (said := self.text_at(*place[1:])) is not None:
+                said.text, said.tokens = text, tokens
+
+    def erase(self, fields: Iterable[Sequence[Any]], ranges: Iterable[Sequence[int]] = ()) -> None:
+        """Take notice of erased texts of its own, one by one or by ranges of turns, as an event lists them."""
+        for what, *place in fields:
+            if what == "content" and place[0] == self.number and (said := self.text_at(*place[1:])) is not None:
+                said.text = None
+        if any(first <= self.number <= last for first, last in ranges):
+            for said in self.texts():
+                said.text = None
+
+    def forget_prompt(self) -> None:
+        """Be a turn of a given history, as under another context: the candidates tell their model by themselves."""
+        for each in self.candidates:
+            each.model, each.prompt = each.model or self.model, None
+        self.prompt = self.model = self.parameters = self.served_by = self.latency_ms = None
+        self.usage = (None, None)
+        self.repeated.clear()
+
+    def text_at(self, side: int, candidate: int) -> ToldText | None:
+        """Return one text of it; None when there is none of that place."""
+        if side == USER:
+            return self.question
+        return self.candidates[candidate] if 0 <= candidate < len(self.candidates) else None
