@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from convo import types as types
     from convo.aio.conversation import AsyncConversation as AsyncConversation
     from convo.aio.stores import AsyncStore as AsyncStore
+    from convo.audits import Fault as Fault
+    from convo.audits import Head as Head
+    from convo.audits import Promise as Promise
+    from convo.audits import Verdict as Verdict
     from convo.clients.base import AsyncChatClient as AsyncChatClient
     from convo.clients.base import AsyncStreamingClient as AsyncStreamingClient
     from convo.clients.base import ChatClient as ChatClient
@@ -104,6 +108,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "convo.aio.conversation": ("AsyncConversation",),
     "convo.aio.stores": ("AsyncStore",),
+    "convo.audits": (
+        "Fault",
+        "Head",
+        "Promise",
+        "Verdict",
+    ),
     "convo.discuss": (
         "ChatResponse",
         "chat",

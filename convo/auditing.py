@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
-from typing import NamedTuple
 
 from convo.audits import Fault, Head, Promise, Verdict
 from convo.store.auditing import PAGE, Span
@@ -16,13 +15,6 @@ Heads = dict[str, list[Head]]
 """Those that were kept, by conversation."""
 
 
-class Page(NamedTuple):
-    """What was found in some conversations, and the id behind which others follow; None when none does."""
-
-    verdicts: list[Verdict]
-    after: str | None
-
-
 def by_conversation(heads: Iterable[Head]) -> Heads:
     """Return heads by their conversations."""
     kept: Heads = {}
@@ -31,46 +23,52 @@ def by_conversation(heads: Iterable[Head]) -> Heads:
     return kept
 
 
-def heads_of(database: Database) -> Iterator[Head]:
-    """Yield where the journal of each conversation stands, by id; read some at a time."""
-    after: str | None = None
-    while page := database.read(partial(ConversationRepository.heads_after, after=after)):
-        yield from page
-        after = page[-1].conversation
+def heads_after(database: Database, last: Head | None) -> list[Head]:
+    """Return where the next journals stand, by the ids of their conversations; none when there are no more."""
+    after = None if last is None else last.conversation
+    return database.read(partial(ConversationRepository.heads_after, after=after))
 
 
-def verdict_of(database: Database, id: str, heads: Heads, tick: Tick = lambda _: None) -> Verdict | None:
+def verdict_of(database: Database, id: str, heads: Iterable[Head], tick: Tick = lambda _: None) -> Verdict | None:
     """Verify one conversation; None when there is none of that id."""
+    kept = by_conversation(heads)
 
     def work(repository: ConversationRepository) -> list[Verdict]:
         repository.take_snapshot()
-        return _verified(repository, Span(only=id), heads, tick)
+        return _verified(repository, Span(only=id), kept, tick)
 
     return next(iter(database.read(work)), None)
 
 
-def verdicts(database: Database, heads: Heads, tick: Tick = lambda _: None) -> Iterator[Verdict]:
-    """Verify all conversations, by id; at last come those that are gone, and whose heads were kept."""
-    gone = set(heads)
-    after: str | None = None
-    while True:
-        page = database.read(partial(_page, after=after, heads=heads, tick=tick))
-        for each in page.verdicts:
-            gone.discard(each.conversation)
-            yield each
-        if (after := page.after) is None:
-            break
-    for id in sorted(gone):
-        what = f"it is not there, though a head of {max(each.length for each in heads[id])} events was kept"
-        yield _faulty(id, Fault(Promise.ANCHORED, what))
+class Audit:
+    """A store that is verified: all its conversations by id, and at last those that are gone, and had a head kept."""
 
+    def __init__(self, heads: Iterable[Head], tick: Tick) -> None:
+        """Compare with `heads`; `tick` hears how many events were read."""
+        self._heads, self._tick = by_conversation(heads), tick
+        self._gone = set(self._heads)
+        self._after: str | None = None
+        self.is_done = False
 
-def _page(repository: ConversationRepository, after: str | None, heads: Heads, tick: Tick) -> Page:
-    """Verify the next conversations, as they are at one moment."""
-    repository.take_snapshot()
-    ids = [each.conversation for each in repository.heads_after(after)]
-    last = ids[-1] if len(ids) == PAGE else None
-    return Page(_verified(repository, Span(after, last), heads, tick), last)
+    def next_page(self, database: Database) -> list[Verdict]:
+        """Verify the next conversations."""
+        found, self._after = database.read(self._page)
+        self._gone.difference_update(each.conversation for each in found)
+        if self._after is not None:
+            return found
+        self.is_done = True
+        return [*found, *map(self._missing, sorted(self._gone))]
+
+    def _page(self, repository: ConversationRepository) -> tuple[list[Verdict], str | None]:
+        """Verify a page, as it is at one moment; return the id behind which others follow, too."""
+        repository.take_snapshot()
+        ids = [each.conversation for each in repository.heads_after(self._after)]
+        last = ids[-1] if len(ids) == PAGE else None
+        return _verified(repository, Span(self._after, last), self._heads, self._tick), last
+
+    def _missing(self, id: str) -> Verdict:
+        length = max(each.length for each in self._heads[id])
+        return _faulty(id, Fault(Promise.ANCHORED, f"it is not there, though a head of {length} events was kept"))
 
 
 def _verified(repository: ConversationRepository, span: Span, heads: Heads, tick: Tick) -> list[Verdict]:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import uuid
 from dataclasses import dataclass
 from enum import StrEnum
+
+from convo.errors import InvalidInput
+
+_HEAD = re.compile(r"(?P<id>[0-9a-f-]{36}) (?P<length>[1-9][0-9]{0,17}) (?P<digest>[0-9a-f]{64})", re.ASCII)
 
 
 class Promise(StrEnum):
@@ -29,6 +35,22 @@ class Head:
     """How many events there were."""
     digest: bytes
     """Of the last one."""
+
+    def __str__(self) -> str:
+        """Return it as a line of a file of heads: id, length, and the digest in hexadecimal."""
+        return f"{self.conversation} {self.length} {self.digest.hex()}"
+
+    @classmethod
+    def parse(cls, line: str) -> Head:
+        """Return the head that a line tells.
+
+        Raises:
+            InvalidInput: it is no head.
+        """
+        found = _HEAD.fullmatch(line.strip())
+        if found is None:
+            raise InvalidInput("that is no head: a conversation's id, a length and 64 digits, as `convo heads` prints")
+        return cls(str(uuid.UUID(found["id"])), int(found["length"]), bytes.fromhex(found["digest"]))
 
 
 @dataclass(frozen=True, slots=True)

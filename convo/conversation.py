@@ -6,10 +6,11 @@ stored: it may be used from several threads, beside others of the same conversat
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any, Self, Unpack
 
 from convo import options, prepare
+from convo.audits import Head, Verdict
 from convo.call import DEADLINE_S
 from convo.clients.base import Delta
 from convo.exchange import WAIT_S, Conflict, Exchange, Manner, Unfinished
@@ -55,6 +56,17 @@ class Conversation(ConversationFacts):
     def events(self) -> list[Event]:
         """Return the journal, oldest first."""
         return self._view.events()
+
+    def verify(self, *, heads: Iterable[Head] = ()) -> Verdict:
+        """Return what is found when everything that is stored of it is compared with its journal.
+
+        Among `heads` are perhaps some of its own that were kept elsewhere: without them nobody can tell whether the
+        end of a journal was cut off, or all of it written anew.
+
+        Raises:
+            ConversationNotFound: it was deleted.
+        """
+        return self._view.verify(heads)
 
     def as_prompt(self, text: str | None = None) -> MessagePrompt:
         """Return context, examples and all messages, and after them `text`, as the prompt that chat() takes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from convo import journal
@@ -170,6 +170,7 @@ def sealed_labels(stored: StoredConversation) -> str | None:
     return sealed("labels", journal.labels(stored.authors, metadata, stored.name, stored.owner), stored.label_salt)
 
 
+@cache
 def place(side: int, candidate: int) -> str:
     """Return what a text of a turn is called."""
     return "message" if side == USER else f"candidate {candidate}"

@@ -76,7 +76,7 @@ class Replay:
         """Take the next event."""
         self._number = number
         try:
-            told = json.loads(body)
+            told = json.loads(body.decode())
             self.changed = told["at"]
             apply: Callable[[Body], object] = getattr(self, f"_{kind}") if kind in KINDS else self._unknown
             apply(told)

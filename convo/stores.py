@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self, Unpack, cast
@@ -12,6 +12,8 @@ from typing import Self, Unpack, cast
 from sqlalchemy import URL, Engine
 
 from convo import prepare
+from convo.auditing import Audit, heads_after
+from convo.audits import Head, Verdict
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient, ChatClient, check_waiting
 from convo.conversation import Conversation
@@ -176,6 +178,31 @@ class Store:
                 partial(ConversationRepository.next_preferences, owner=owner, after=place)
             )
             yield from found
+
+    def verify(
+        self, *, heads: Iterable[Head] = (), progress: Callable[[int], None] | None = None
+    ) -> Generator[Verdict, None, None]:
+        """Yield what is found when each conversation, of every owner, is compared with its journal; by id.
+
+        `heads` are those that were kept elsewhere. A conversation that has one, and is not there, gets a verdict too.
+        A page of conversations is read in one transaction, when the first verdict of it is asked for; `progress` is
+        called with the number of events that were read since it was called last.
+        """
+        return self._verdicts(Audit(heads, progress or (lambda _: None)))
+
+    def _verdicts(self, audit: Audit) -> Generator[Verdict, None, None]:
+        while not audit.is_done:
+            yield from audit.next_page(self.database)
+
+    def heads(self) -> Generator[Head, None, None]:
+        """Yield where the journal of each conversation, of every owner, stands; by id, some read at a time.
+
+        Kept elsewhere, they let verify() find what was cut off, written anew or taken away since.
+        """
+        last: Head | None = None
+        while page := heads_after(self.database, last):
+            yield from page
+            last = page[-1]
 
     def delete(self, reference: str, *, owner: str | None = None) -> None:
         """Delete the conversation of that id, name or id prefix, with its journal.

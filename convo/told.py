@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from convo.values import BROKEN_OFF, IN_FLIGHT, USER
+from convo.values import BROKEN_OFF, IN_FLIGHT, MODEL, USER
 
 Body = dict[str, Any]
 """What an event tells."""
@@ -142,6 +142,11 @@ class ToldTurn:
         self.prompt = self.model = self.parameters = self.served_by = self.latency_ms = None
         self.usage = (None, None)
         self.repeated.clear()
+
+    def places(self) -> set[tuple[int, int]]:
+        """Return the sides and the candidates of its texts."""
+        asked = {(USER, 0)} if self.question is not None else set()
+        return asked | {(MODEL, index) for index in range(len(self.candidates))}
 
     def text_at(self, side: int, candidate: int) -> ToldText | None:
         """Return one text of it; None when there is none of that place."""

@@ -28,7 +28,7 @@ from convo.evidence import (
 )
 from convo.replay import OPEN_TURNS, Replay
 from convo.told import ToldText, ToldTurn
-from convo.values import DONE, MODEL, USER
+from convo.values import DONE, USER
 
 CHAIN, CONTENT, COMPLETENESS, ANCHORED = Promise
 
@@ -185,19 +185,19 @@ class _Verification:
 
     def _compare_texts(self, turn: ToldTurn) -> None:
         self._salt = None
-        missing = {place(MODEL, index) for index in range(len(turn.candidates))}
-        missing |= {place(USER, 0)} if turn.question else set()
+        found = []
         for row in self._messages.until(turn.number):
-            said, where = turn.text_at(row[2], row[3]) if row[1] == turn.number else None, place(row[2], row[3])
-            missing.discard(where)
+            said = turn.text_at(row[2], row[3]) if row[1] == turn.number else None
             if said is None:
-                self._find(CONTENT, UNTOLD, turn=row[1], field=where)
+                self._find(CONTENT, UNTOLD, turn=row[1], field=place(row[2], row[3]))
                 continue
+            found.append((row[2], row[3]))
             if row[2] == USER:
                 self._salt = row[-2]
-            self._compare_text(turn.number, where, said, row)
-        for where in sorted(missing):
-            self._find(COMPLETENESS, MISSING, turn=turn.number, field=where)
+            self._compare_text(turn.number, place(row[2], row[3]), said, row)
+        if len(found) < len(turn.candidates) + (turn.question is not None):
+            for missing in sorted(turn.places() - set(found)):
+                self._find(COMPLETENESS, MISSING, turn=turn.number, field=place(*missing))
 
     def _compare_text(self, turn: int, where: str, said: ToldText, row: Row) -> None:
         author = self._stored.authors[row[2]]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from convo import branching, options, prepare, sampling, turn
+from convo import auditing, branching, options, prepare, sampling, turn
 from convo.asking import Ask, ModelChanged, merged
+from convo.audits import Head, Verdict
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient
-from convo.errors import StoreError
+from convo.errors import ConversationNotFound, StoreError
 from convo.facts import Reply
 from convo.line import Line
 from convo.models import Service
@@ -81,6 +82,15 @@ class View:
     def events(self) -> list[Event]:
         """Return the journal."""
         return self.read(lambda repository, record: repository.events(record))
+
+    def verify(self, heads: Iterable[Head]) -> Verdict:
+        """Compare everything that is stored with the journal."""
+        self.refresh()
+        with self.named():
+            verdict = auditing.verdict_of(self.database, self.record.id, heads)
+        if verdict is None:
+            raise ConversationNotFound(self.record.id)
+        return verdict
 
     def as_prompt(self, text: str | None) -> MessagePrompt:
         """Return what chat() takes to go on from here, with `text` if there is one."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from functools import partial
 from typing import Any, Self, Unpack
 
 from convo import options, prepare
+from convo.audits import Head, Verdict
 from convo.call import DEADLINE_S
 from convo.clients.base import Delta
 from convo.exchange import WAIT_S, Conflict, Exchange, Manner, Unfinished
@@ -52,6 +53,10 @@ class AsyncConversation(ConversationFacts):
     async def events(self) -> list[Event]:
         """Return the journal, oldest first."""
         return await self._performer.run(self._view.events)
+
+    async def verify(self, *, heads: Iterable[Head] = ()) -> Verdict:
+        """Return what is found when everything that is stored of it is compared with its journal."""
+        return await self._performer.run(partial(self._view.verify, heads))
 
     async def as_prompt(self, text: str | None = None) -> MessagePrompt:
         """Return context, examples and all messages, and after them `text`, as the prompt that chat() takes."""

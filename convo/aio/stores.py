@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
@@ -14,6 +14,8 @@ from sqlalchemy.pool import NullPool, QueuePool, SingletonThreadPool
 
 from convo import prepare
 from convo.aio.conversation import AsyncConversation
+from convo.auditing import Audit, heads_after
+from convo.audits import Head, Verdict
 from convo.clients.base import AnyClient, check_awaited
 from convo.discuss import ChatResponse
 from convo.errors import InvalidInput, StoreUnavailable
@@ -174,6 +176,28 @@ class AsyncStore:
             for each in found:
                 yield each
 
+    def verify(
+        self, *, heads: Iterable[Head] = (), progress: Callable[[int], None] | None = None
+    ) -> AsyncGenerator[Verdict, None]:
+        """Yield what is found when each conversation, of every owner, is compared with its journal; by id.
+
+        `progress` is called in a thread.
+        """
+        return self._verdicts(Audit(heads, progress or (lambda _: None)))
+
+    async def _verdicts(self, audit: Audit) -> AsyncGenerator[Verdict, None]:
+        while not audit.is_done:
+            for each in await self._run(lambda store: audit.next_page(store.database)):
+                yield each
+
+    async def heads(self) -> AsyncGenerator[Head, None]:
+        """Yield where the journal of each conversation, of every owner, stands; by id, some read at a time."""
+        last: Head | None = None
+        while page := await self._run(partial(_heads, last)):
+            for each in page:
+                yield each
+            last = page[-1]
+
     async def delete(self, reference: str, *, owner: str | None = None) -> None:
         """Delete the conversation of that id, name or id prefix, with its journal."""
         await self._run(lambda store: store.delete(reference, owner=owner))
@@ -212,6 +236,10 @@ class AsyncStore:
 
 def _read(work: Callable[[ConversationRepository], Result], store: Store) -> Result:
     return store.database.read(work)
+
+
+def _heads(last: Head | None, store: Store) -> list[Head]:
+    return heads_after(store.database, last)
 
 
 async def _alone(work: Callable[[], None]) -> None:

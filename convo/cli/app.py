@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from convo.cli import branches, chat, conversations, db, models
+from convo.cli import audit, branches, chat, conversations, db, models
 from convo.version import __version__
 
 app = typer.Typer(
@@ -58,6 +58,8 @@ app.command("choose")(branches.choose)
 app.command("edit")(branches.edit)
 app.command("fork")(branches.fork)
 app.command("tree")(branches.tree)
+app.command("verify")(audit.verify)
+app.command("heads")(audit.heads)
 app.command("delete")(conversations.delete)
 app.command("models")(models.models)
 app.add_typer(db.app, name="db")

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -108,7 +108,8 @@ class Auditing(Ledger):
         wanted: Select[Any] = select(*(_raw(table, name) for name in dict.fromkeys((id.name, *names))))
         wanted = wanted.where(*span.where(id), *which).order_by(*table.primary_key.columns)
         size = LONG_ROWS if table in (CONVERSATIONS, EXAMPLES) else ROWS
-        return iter(self._session.execute(wanted, execution_options={"yield_per": size}))
+        read = self._session.execute(wanted, execution_options={"yield_per": size})
+        return chain.from_iterable(read.partitions())
 
 
 class _Groups:

@@ -86,7 +86,7 @@ def violations(
 def _verdicts(store: Store, ids: Iterable[str]) -> Iterator[Verdict]:
     """Yield what is found when the conversations of these ids, which are there, are verified."""
     for id in ids:
-        verdict = auditing.verdict_of(store.database, id, {})
+        verdict = auditing.verdict_of(store.database, id, ())
         if verdict is not None:
             yield verdict
 

@@ -1,0 +1,206 @@
+"""`convo verify` and `convo heads`: whether a store is what its journals tell, and where these stand."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from convo.cli import EXIT_UNSOUND
+from convo.cli.conversations import open_store
+from convo.cli.options import AsJson
+
+if TYPE_CHECKING:
+    from convo.audits import Head, Verdict
+    from convo.stores import Store
+
+NOT_ANCHORED = "no heads were given: an end that was cut off, or a journal written anew as a whole, is not found"
+
+
+def heads(context: typer.Context, as_json: AsJson = False) -> None:
+    """Print where the journal of each conversation stands, whoever's: id, number of events, digest of the last one.
+
+    Kept elsewhere, the lines let `convo verify --heads` find what was cut off, written anew or taken away since.
+    """
+    from convo.cli.output import say, say_json
+
+    with open_store(context) as store:
+        if as_json:
+            say_json(list(store.heads()))
+            return
+        for each in store.heads():
+            say(str(each))
+
+
+def verify(
+    context: typer.Context,
+    references: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]…", help="Ids, beginnings of ids, or names.")
+    ] = None,
+    whole: Annotated[bool, typer.Option("--all", help="All conversations, whoever's.")] = False,
+    heads_file: Annotated[
+        str | None, typer.Option("--heads", metavar="FILE", help="Lines of `convo heads` that were kept; - for stdin.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare conversations with their journals, and tell what is not as it was told; exit code 6 if anything is.
+
+    Without --heads the most that is found is that a store is self-consistent.
+    """
+    from convo.cli.output import say_json
+
+    if bool(references) == whole:
+        raise typer.BadParameter("name conversations, or say --all", param_hint="ID")
+    known = [] if heads_file is None else list(_heads_in(heads_file))
+    summary = Summary(is_anchored=heads_file is not None)
+    with open_store(context) as store:
+        for verdict in _verdicts(store, references or (), context.obj["owner"], known):
+            summary.add(verdict)
+            if references or not verdict.is_sound:
+                summary.told.append(verdict)
+            if not as_json and not verdict.is_sound:
+                _show_faults(verdict)
+    if as_json:
+        say_json(summary.as_json())
+    else:
+        _show(summary)
+    if summary.unsound:
+        raise typer.Exit(EXIT_UNSOUND)
+
+
+@dataclass(slots=True)
+class Summary:
+    """What was found in all conversations together."""
+
+    is_anchored: bool
+    """Whether heads were given."""
+    counts: Counter[str] = field(default_factory=Counter)
+    broken: Counter[str] = field(default_factory=Counter)
+    """How many conversations break which promise."""
+    unsound: int = 0
+    told: list[Verdict] = field(default_factory=list)
+    """Those that are shown one by one."""
+
+    def add(self, verdict: Verdict) -> None:
+        """Take notice of a conversation."""
+        names = ("events", "turns", "texts", "erased", "redacted", "unanswered")
+        self.counts.update({name: getattr(verdict, name) for name in names})
+        self.counts.update(conversations=1, faults=verdict.fault_count, anchored=verdict.anchored_at is not None)
+        self.broken.update({each.promise for each in verdict.faults})
+        self.unsound += not verdict.is_sound
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for programs: totals, whether each promise is kept, and the conversations that are shown."""
+        from convo.audits import Promise
+
+        kept: dict[str, bool | None] = {each: not self.broken[each] for each in Promise}
+        if not self.is_anchored:
+            kept[Promise.ANCHORED] = None
+        return {"sound": not self.unsound, **self.counts, "promises": kept, "verdicts": self.told}
+
+
+def _heads_in(file: str) -> Iterator[Head]:
+    """Yield the heads that a file has, line by line.
+
+    Raises:
+        InvalidInput: a line is none, or the file cannot be read.
+    """
+    from convo.audits import Head
+    from convo.errors import InvalidInput
+
+    try:
+        with contextlib.nullcontext(sys.stdin) if file == "-" else open(file, encoding="utf-8") as lines:  # noqa: PTH123 - one of two
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    try:
+                        yield Head.parse(line)
+                    except InvalidInput as error:
+                        raise InvalidInput(f"{file}, line {number}: {error}") from None
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InvalidInput(f"{file} is not what `convo heads` printed: it is no UTF-8") from None
+
+
+def _verdicts(store: Store, references: Iterable[str], owner: str | None, known: list[Head]) -> Iterator[Verdict]:
+    """Yield the verdicts of some conversations, or of all; on a terminal, show how far it is."""
+    if references:
+        found = [store.get(reference, owner=owner) for reference in references]
+        for talk in {each.id: each for each in found}.values():
+            yield talk.verify(heads=[each for each in known if each.conversation == talk.id])
+        return
+    with _progress(store) as progress:
+        yield from store.verify(heads=known, progress=progress)
+
+
+@contextlib.contextmanager
+def _progress(store: Store) -> Iterator[Callable[[int], None] | None]:
+    """Yield what takes notice of progress: on a terminal a bar, elsewhere nothing."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from convo.store.repository import ConversationRepository
+
+    total = store.database.read(ConversationRepository.count_events)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("events", total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def _show_faults(verdict: Verdict) -> None:
+    from convo.cli.output import say
+
+    say(f"conversation {verdict.conversation}")
+    for each in verdict.faults:
+        say(f"  {each.promise}: {each}")
+    if more := verdict.fault_count - len(verdict.faults):
+        say(f"  … and {more} more")
+
+
+def _show(summary: Summary) -> None:
+    from convo.audits import Promise
+    from convo.cli.output import say
+
+    counts = summary.counts
+    say(f"{_counted(counts['conversations'], 'conversation')}: {_contents(counts)}")
+    for each in Promise:
+        say(f"{each:14}{_state(summary, each)}")
+    if summary.unsound:
+        say(f"{_counted(counts['faults'], 'fault')} in {_counted(summary.unsound, 'conversation')}")
+    elif not counts["anchored"]:
+        say("self-consistent")
+    elif counts["anchored"] == counts["conversations"]:
+        say("as it was when the heads were kept, and self-consistent since")
+    else:
+        say("self-consistent; those that had a head are as they were when it was kept")
+
+
+def _contents(counts: Counter[str]) -> str:
+    told = [_counted(counts["events"], "event"), _counted(counts["turns"], "turn"), _counted(counts["texts"], "text")]
+    told += [f"{counts[name]} {name}" for name in ("erased", "redacted", "unanswered") if counts[name]]
+    return ", ".join(told)
+
+
+def _state(summary: Summary, promise: str) -> str:
+    from convo.audits import Promise
+
+    if promise == Promise.ANCHORED and not summary.is_anchored:
+        return NOT_ANCHORED
+    if broken := summary.broken[promise]:
+        return f"broken in {_counted(broken, 'conversation')}"
+    if promise == Promise.ANCHORED:
+        return f"kept: a head of {summary.counts['anchored']:,} of {summary.counts['conversations']:,} was given"
+    return "kept"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
