@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import TypeVar
 
 from convo.audits import Fault, Head, Promise, Verdict
+from convo.errors import StoredDataError
 from convo.store.auditing import PAGE, Span
 from convo.store.database import Database
 from convo.store.repository import ConversationRepository
 from convo.verifying import Tick, verify
+
+Result = TypeVar("Result")
 
 Heads = dict[str, list[Head]]
 """Those that were kept, by conversation."""
@@ -34,10 +38,9 @@ def verdict_of(database: Database, id: str, heads: Iterable[Head], tick: Tick = 
     kept = by_conversation(heads)
 
     def work(repository: ConversationRepository) -> list[Verdict]:
-        repository.take_snapshot()
         return _verified(repository, Span(only=id), kept, tick)
 
-    return next(iter(database.read(work)), None)
+    return next(iter(_read(database, work)), None)
 
 
 class Audit:
@@ -52,7 +55,7 @@ class Audit:
 
     def next_page(self, database: Database) -> list[Verdict]:
         """Verify the next conversations."""
-        found, self._after = database.read(self._page)
+        found, self._after = _read(database, self._page)
         self._gone.difference_update(each.conversation for each in found)
         if self._after is not None:
             return found
@@ -60,8 +63,7 @@ class Audit:
         return [*found, *map(self._missing, sorted(self._gone))]
 
     def _page(self, repository: ConversationRepository) -> tuple[list[Verdict], str | None]:
-        """Verify a page, as it is at one moment; return the id behind which others follow, too."""
-        repository.take_snapshot()
+        """Verify a page; return the id behind which others follow, too."""
         ids = [each.conversation for each in repository.heads_after(self._after)]
         last = ids[-1] if len(ids) == PAGE else None
         return _verified(repository, Span(self._after, last), self._heads, self._tick), last
@@ -69,6 +71,23 @@ class Audit:
     def _missing(self, id: str) -> Verdict:
         length = max(each.length for each in self._heads[id])
         return _faulty(id, Fault(Promise.ANCHORED, f"it is not there, though a head of {length} events was kept"))
+
+
+def _read(database: Database, work: Callable[[ConversationRepository], Result]) -> Result:
+    """Run `work` on the store as it is at one moment; again, and slower, when a text in it cannot be read."""
+
+    def usual(repository: ConversationRepository) -> Result:
+        repository.take_snapshot()
+        return work(repository)
+
+    def lenient(repository: ConversationRepository) -> Result:
+        with repository.reading_anything():
+            return work(repository)
+
+    try:
+        return database.read(usual)
+    except StoredDataError:
+        return database.read(lenient)
 
 
 def _verified(repository: ConversationRepository, span: Span, heads: Heads, tick: Tick) -> list[Verdict]:

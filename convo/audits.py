@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 
 from convo.errors import InvalidInput
 
-_HEAD = re.compile(r"(?P<id>[0-9a-f-]{36}) (?P<length>[1-9][0-9]{0,17}) (?P<digest>[0-9a-f]{64})", re.ASCII)
+_ID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_HEAD = re.compile(f"(?P<id>{_ID}) (?P<length>[1-9][0-9]{{0,17}}) (?P<digest>[0-9a-f]{{64}})", re.ASCII)
 
 
 class Promise(StrEnum):
@@ -50,7 +50,7 @@ class Head:
         found = _HEAD.fullmatch(line.strip())
         if found is None:
             raise InvalidInput("that is no head: a conversation's id, a length and 64 digits, as `convo heads` prints")
-        return cls(str(uuid.UUID(found["id"])), int(found["length"]), bytes.fromhex(found["digest"]))
+        return cls(found["id"], int(found["length"]), bytes.fromhex(found["digest"]))
 
 
 @dataclass(frozen=True, slots=True)

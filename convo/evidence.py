@@ -153,12 +153,12 @@ def sealed(kind: str, text: str, salt: bytes) -> str | None:
 
 
 @lru_cache(maxsize=64)
-def told_parameters(stored: str) -> Body | None:
-    """Return parameters as events tell them; None for what are none."""
+def told_parameters(stored: str) -> Body | str:
+    """Return parameters as events tell them; what are none, as it is."""
     try:
         return {name: repr(each) if isinstance(each, float) else each for name, each in json.loads(stored).items()}
     except (ValueError, AttributeError):
-        return None
+        return stored
 
 
 def sealed_labels(stored: StoredConversation) -> str | None:

@@ -150,6 +150,6 @@ class ToldTurn:
 
     def text_at(self, side: int, candidate: int) -> ToldText | None:
         """Return one text of it; None when there is none of that place."""
-        if side == USER:
-            return self.question
-        return self.candidates[candidate] if 0 <= candidate < len(self.candidates) else None
+        if side == MODEL:
+            return self.candidates[candidate] if 0 <= candidate < len(self.candidates) else None
+        return self.question if (side, candidate) == (USER, 0) else None

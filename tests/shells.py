@@ -105,6 +105,14 @@ class BlockingStore(_Blocking):
         """Return what the async iterator yields."""
         return self._driven(self._inner.preferences(*given, **named))
 
+    def verify(self, **named: Any) -> Generator[convo.Verdict]:
+        """Return what the async iterator yields."""
+        return self._driven(self._inner.verify(**named))
+
+    def heads(self) -> Generator[convo.Head]:
+        """Return what the async iterator yields."""
+        return self._driven(self._inner.heads())
+
     @property
     def _store(self) -> BlockingStore:
         return self

@@ -5,6 +5,7 @@ Values come as the database has them, since one that was forged may be none of i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -60,13 +61,26 @@ class Auditing(Ledger):
         if self._is_on_postgresql:  # SQLite does so by itself
             self._execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
 
+    @contextlib.contextmanager
+    def reading_anything(self) -> Iterator[None]:
+        """Read what is no UTF-8, too: SQLite's driver refuses all of a page otherwise, and PostgreSQL stores none."""
+        if self._is_on_postgresql:
+            yield
+            return
+        driver: Any = self._session.connection().connection.dbapi_connection
+        usual, driver.text_factory = driver.text_factory, partial(str, encoding="utf-8", errors="surrogateescape")
+        try:
+            yield
+        finally:
+            driver.text_factory = usual
+
     def heads_after(self, after: str | None) -> list[Head]:
         """Return where the journals of the next conversations stand, at most PAGE, in the order of their ids."""
-        columns = (CONVERSATIONS.c.id, CONVERSATIONS.c.journal_length, CONVERSATIONS.c.journal_head)
+        columns = (_raw(CONVERSATIONS, "id"), CONVERSATIONS.c.journal_length, CONVERSATIONS.c.journal_head)
         wanted = select(*columns).order_by(CONVERSATIONS.c.id).limit(PAGE)
         if after is not None:
             wanted = wanted.where(CONVERSATIONS.c.id > after)
-        return [Head(row.id, row.journal_length, row.journal_head) for row in self._execute(wanted)]
+        return [Head(_as_text(row.id), row.journal_length, row.journal_head) for row in self._execute(wanted)]
 
     def count_events(self) -> int:
         """Return how many events all journals have, by what the conversations tell of them."""
