@@ -290,6 +290,11 @@ def test_a_process_ends_without_having_closed_its_store(url: str, anyio_backend:
 
 # ---- threads
 
+
+async def verified(store: convo.AsyncStore, talk: convo.AsyncConversation) -> list[convo.Verdict]:
+    return [await talk.verify(), *[each async for each in store.verify()]]
+
+
 USES: dict[str, Callable[[convo.AsyncStore, convo.AsyncConversation], Awaitable[object]]] = {
     "create": lambda store, _: store.create(name="another"),
     "create_from": lambda store, _: store.create_from(convo.chat(model="offline/echo", messages="x")),
@@ -317,6 +322,8 @@ USES: dict[str, Callable[[convo.AsyncStore, convo.AsyncConversation], Awaitable[
     "edit": lambda _, talk: talk.edit(1, "f"),
     "tree": lambda store, talk: store.tree(talk.id),
     "preferences": lambda store, _: preferred(store),
+    "verify": verified,
+    "heads": lambda store, _: kept_heads(store),
     "delete": lambda store, _: store.delete("talk"),
     "close": lambda store, _: store.close(),
 }
@@ -327,6 +334,10 @@ async def drained(talk: convo.AsyncConversation, text: str) -> str:
     """Return what a stream brings."""
     async with aclosing(talk.stream(text)) as pieces:
         return "".join([each.text async for each in pieces])
+
+
+async def kept_heads(store: convo.AsyncStore) -> list[convo.Head]:
+    return [each async for each in store.heads()]
 
 
 async def preferred(store: convo.AsyncStore) -> list[convo.Preference]:

@@ -47,6 +47,7 @@ OF_A_CONVERSATION: dict[str, Callable[[convo.Conversation], object]] = {
     "turn": lambda talk: talk.turn(1),
     "turns": lambda talk: talk.turns(),
     "update": lambda talk: talk.update(title="x"),
+    "verify": lambda talk: talk.verify(),
 }
 ABSENT = "01890a5d-ac96-774b-bcce-b302099a8057"
 

@@ -44,6 +44,10 @@ with convo.Store("sqlite://", client=ScriptedClient("a", ["b", "c"])) as store:
     preferred: list[convo.Preference] = list(store.preferences(owner=None))
     rejected: list[str | None] = [each.content for each in preferred[0].rejected] + [preferred[0].chosen.model]
     branches: list[convo.Branch] = store.tree(talk.id)
+    heads: list[convo.Head] = list(store.heads())
+    verdicts: list[convo.Verdict] = [talk.verify(heads=heads), *store.verify(progress=print)]
+    faults: list[convo.Fault] = [fault for each in verdicts for fault in each.faults]
+    broken: list[convo.Promise] = [fault.promise for fault in faults]
 
 def rows(session: Session) -> convo.ConversationRecord:
     repository = convo.ConversationRepository(session)
@@ -61,6 +65,8 @@ async def main() -> None:
         listed: list[convo.AsyncConversation] = await store.list(limit=5, after=talk)
         prompt: convo.MessagePrompt = await talk.as_prompt()
         edited: convo.AsyncConversation = (await talk.edit(1, "ho")).conversation
+        sound: list[bool] = [each.is_sound async for each in store.verify()]
+        lengths: list[int] = [each.length async for each in store.heads()]
         chosen: list[int] = [each.chosen.index async for each in store.preferences()]
         kept: convo.AsyncConversation = await store.create_from(await convo.chat_async(prompt=prompt), name="kept")
 
