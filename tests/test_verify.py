@@ -7,6 +7,7 @@ import json
 import random
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
@@ -217,6 +218,41 @@ def test_a_forgery_is_found_and_named(filled: convo.Store, forgery: str):
     forge(filled, *statements)
     first = faults(filled)[0]
     assert named == (first.promise, first.turn, first.field)
+
+
+PORTABLE = ("a byte of a message", "a model's name", "a usage", "a choice", "an answer that is gone", "the owner")
+
+
+@pytest.mark.parametrize("forgery", PORTABLE)
+def test_a_forgery_is_found_on_postgresql_too(postgres_store_url: str, forgery: str):
+    statements, named = FORGERIES[forgery]
+    with convo.Store(postgres_store_url) as store:
+        fill(store)
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql("SET session_replication_role = replica")  # no foreign keys
+            for each in statements:
+                connection.exec_driver_sql(each)
+            connection.exec_driver_sql("SET session_replication_role = DEFAULT")
+        first = faults(store)[0]
+    assert named == (first.promise, first.turn, first.field)
+
+
+def test_a_store_that_is_written_meanwhile_is_sound(url: str):
+    def write(number: int) -> None:
+        with convo.Store(url) as store:
+            talk = store.create(model="offline/echo", name=f"talk {number}")
+            for _ in range(8):
+                talk.send("more", candidate_count=2)
+                talk.choose(1)
+                talk.fork(at=1)
+
+    found = []
+    with ThreadPoolExecutor(2) as threads, convo.Store(url) as store:
+        writers = [threads.submit(write, number) for number in range(2)]
+        while not all(each.done() for each in writers):
+            found += faults(store)
+        assert [None, None] == [each.result() for each in writers]
+        assert [] == found + faults(store)
 
 
 # ---- whatever is changed, in whichever row and column
