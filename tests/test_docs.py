@@ -71,6 +71,22 @@ def test_the_tree_of_the_branches_page_is_what_its_commands_lead_to():
     assert without_ids(drawn) == without_ids(printed)
 
 
+AUDIT = ROOT / "docs" / "audit.md"
+
+
+def test_the_commands_of_the_audit_page_print_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CONVO_DATABASE_URL", "sqlite:///chats.db")
+    for session in blocks(AUDIT, "console"):
+        for command, *shown in (each.splitlines() for each in session.removeprefix("$ ").split("\n$ ")):
+            words = re.sub(r"^(convo|python)\b", lambda word: PROGRAMS[word[0]], command)
+            ran = subprocess.run(words, shell=True, capture_output=True, text=True)
+            assert (command, without_ids("\n".join(shown))) == (command, without_ids(ran.stdout))
+
+
+PROGRAMS = {"python": sys.executable, "convo": f"{sys.executable} -m convo"}
+
+
 def without_ids(drawn: str) -> list[str]:
     """Return the lines of a drawing, with the same id in each."""
     return [re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}\S*", "0123", each).rstrip() for each in drawn.splitlines()]
