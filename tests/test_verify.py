@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import random
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -96,7 +98,7 @@ def test_progress_is_told_in_events(sync_store: convo.Store):
     assert sum(each.length for each in sync_store.heads()) == sum(heard)
 
 
-CHUNKS, STORES, STEPS = 10, 100, 8
+CHUNKS, STORES, STEPS = 10, 100, 4
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
@@ -450,10 +452,16 @@ def test_a_fault_reads_as_a_sentence_without_any_text(filled: convo.Store):
 
 
 def main() -> None:
-    """Verify 10,000 random stores, and say how many faults there were."""
-    found = list(unsound(range(10_000), STEPS))
-    print("\n".join(found[:20]))  # noqa: T201 - what it is for
-    print(f"10,000 random stores, {len(found)} faults")  # noqa: T201
+    """Verify random stores, 10,000 when nothing else is said, and tell what was found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stores", type=int, default=10_000)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="the seed of the first store")
+    parser.add_argument("--url", default="sqlite://")
+    given = parser.parse_args()
+    found = list(unsound(range(given.first, given.first + given.stores), given.steps, given.url))
+    sys.stdout.write("".join(f"{each}\n" for each in found[:20]))
+    sys.stdout.write(f"{given.stores:,} random stores, {len(found)} faults\n")
 
 
 if __name__ == "__main__":
