@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from convo.aio.stores import AsyncStore as AsyncStore
     from convo.audits import Fault as Fault
     from convo.audits import Head as Head
+    from convo.audits import LeftOut as LeftOut
     from convo.audits import Promise as Promise
+    from convo.audits import SentExample as SentExample
+    from convo.audits import SentMessage as SentMessage
+    from convo.audits import SentRequest as SentRequest
+    from convo.audits import SentText as SentText
     from convo.audits import Verdict as Verdict
     from convo.clients.base import AsyncChatClient as AsyncChatClient
     from convo.clients.base import AsyncStreamingClient as AsyncStreamingClient
@@ -58,6 +63,7 @@ if TYPE_CHECKING:
     from convo.errors import NotFound as NotFound
     from convo.errors import PromptCutWarning as PromptCutWarning
     from convo.errors import PromptTooLong as PromptTooLong
+    from convo.errors import PromptUnknown as PromptUnknown
     from convo.errors import RateLimited as RateLimited
     from convo.errors import ReplyBlocked as ReplyBlocked
     from convo.errors import RetiredModelWarning as RetiredModelWarning
@@ -113,6 +119,11 @@ _HOMES = {
         "Head",
         "Promise",
         "Verdict",
+        "LeftOut",
+        "SentExample",
+        "SentMessage",
+        "SentRequest",
+        "SentText",
     ),
     "convo.discuss": (
         "ChatResponse",
@@ -158,6 +169,7 @@ _HOMES = {
         "NoOpenTurn",
         "NotFound",
         "PromptTooLong",
+        "PromptUnknown",
         "RateLimited",
         "PromptCutWarning",
         "ReplyBlocked",

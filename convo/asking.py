@@ -35,6 +35,8 @@ class Ask:
     """How many of the model's own tokens one of the estimate is."""
     lease_owner: str = ""
     """Who takes the turn; nobody when it is only looked at."""
+    is_streamed: bool = False
+    """Whether the answer is asked for in pieces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,9 @@ def _begun(record: ConversationRecord, message: Message, ask: Ask, sent: Fit) ->
         prompt=_remembered(sent, record, ask, parameters),
         lease_owner=ask.lease_owner,
         lease_s=ask.deadline_s + LEASE_MARGIN_S,
+        is_streamed=ask.is_streamed,
+        asked_as=ask.model.name if ask.model.name != ask.model_name else None,
+        overhead=ask.model.message_overhead,
     )
     request = ChatRequest(ask.model.name, sent.context, sent.examples, sent.messages, parameters)
     return Begun(record, ask, attempt, sent, request)

@@ -1,12 +1,14 @@
-"""The values of an audit: what was found when a store was verified."""
+"""The values of an audit: what was found when a store was verified, and what was sent."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from convo.errors import InvalidInput
+from convo.values import Parameters
 
 _ID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _HEAD = re.compile(f"(?P<id>{_ID}) (?P<length>[1-9][0-9]{{0,17}}) (?P<digest>[0-9a-f]{{64}})", re.ASCII)
@@ -109,3 +111,135 @@ class Verdict:
 
 
 FAULTS_TOLD = 20
+
+
+# ---- what was sent
+
+Field = tuple[str | int, ...]
+"""A reference to one stored text: ("content", turn, side, candidate), ("input", example), ("output", example),
+("context",) or ("title",)."""
+
+ERASED, REDACTED = "erased", "redacted"
+"""What has become of a text since it was sent: it was taken away, or another one stands in its place."""
+
+MISSING = "missing"
+"""It is not there, and the journal tells of nobody who took it away."""
+
+NOT_FIT, USER_FIRST = "did not fit", "the user speaks first"
+"""Why something was left out of a prompt, beside ERASED."""
+
+NEXT, BEGIN, RESUME, REGENERATE, SHORTENED = "next", "begin", "resume", "regenerate", "shortened"
+"""How a prompt came about: it would be the next one; the first attempt at a turn, a further one at a turn without an
+answer, one at another answer, or one after its service had found the prompt of the attempt before too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentText:
+    """The context, as it was sent."""
+
+    content: str | None
+    """None when it is gone."""
+    tokens: int | None
+    """The base estimate, with what the model's service adds to each text; None when nobody tells that any more."""
+    gone: str | None = None
+    """ERASED, REDACTED or MISSING when it is not the stored text that was sent; else None."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentExample:
+    """An example, as it was sent."""
+
+    position: int
+    """From 0, among all examples of the conversation."""
+    input: str | None
+    output: str | None
+    """Each None when it is gone."""
+    tokens: int | None
+    """Of both texts, as those of SentText."""
+    gone: str | None = None
+    """What has become of one of its texts, as of SentText."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentMessage:
+    """A message of the window, as it was sent."""
+
+    position: int
+    turn: int
+    side: int
+    author: str
+    candidate: int
+    """Which of the model's alternatives it is; 0 for a user's message."""
+    content: str | None
+    """None when it is gone; and of the next message while there is none."""
+    tokens: int | None
+    """As those of SentText."""
+    gone: str | None = None
+    """As of SentText."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What a prompt did not hold."""
+
+    what: str
+    """"context", "examples" or "messages"."""
+    first: int
+    last: int
+    """The positions of the first and the last one; all between them were left out for the same reason."""
+    why: str
+    """NOT_FIT, ERASED before it was sent, or USER_FIRST of an opening that the service does not take."""
+
+
+@dataclass(frozen=True, slots=True)
+class SentRequest:
+    """What a model was given at one attempt at a turn, or would be given next; rebuilt from references."""
+
+    conversation: str
+    """Its id."""
+    turn: int
+    attempt: int
+    """From 1, in the journal's order; 0 of what has not been sent."""
+    attempts: int
+    """How many there are at this turn."""
+    kind: str
+    """NEXT, BEGIN, RESUME, REGENERATE or SHORTENED."""
+    at: datetime | None
+    """When the journal told of it: of a SHORTENED one with what came of it. None of what has not been sent."""
+    model: str
+    """As the conversation names it."""
+    asked_as: str
+    """The name that its service was asked for: that of another model, when one stood in."""
+    parameters: Parameters
+    streamed: bool
+    """Whether the answer was asked for in pieces."""
+    refused: bool
+    """Whether the service found the prompt too long, and got a shorter one."""
+    context: SentText | None
+    examples: tuple[SentExample, ...]
+    """Oldest first."""
+    messages: tuple[SentMessage, ...]
+    """Oldest first; the last one is the user's, to be answered."""
+    left_out: tuple[LeftOut, ...]
+    """Oldest first: of the context, of the examples, of the messages."""
+    tokens: int
+    """Of the model's own, as they were reckoned before it was sent."""
+    limit: int
+    digest: bytes | None = field(repr=False)
+    """Of the prompt, as the journal tells it; None of what has not been sent."""
+    proven: bool | None
+    """Whether the rebuilt prompt has that digest: text by text, in order, with the model and the parameters. A text
+    that is gone is vouched for by what the journal committed to. None of what has not been sent."""
+    gone: tuple[Field, ...]
+    """The texts of it that are gone."""
+    paths: tuple[str, ...] = ()
+    bodies: tuple[bytes, ...] = field(default=(), repr=False)
+    """What is posted, to the byte, and where below the service's address: several where it gives one candidate a
+    request. None when it cannot be told."""
+    no_bodies: str | None = None
+    """Why there are no bodies."""
+
+    @property
+    def margin(self) -> int:
+        """Return how many tokens were left below the limit."""
+        return self.limit - self.tokens

@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Mapping
 from typing import Any, Self, Unpack
 
 from convo import options, prepare
-from convo.audits import Head, Verdict
+from convo.audits import Head, SentRequest, Verdict
 from convo.call import DEADLINE_S
 from convo.clients.base import Delta
 from convo.exchange import WAIT_S, Conflict, Exchange, Manner, Unfinished
@@ -87,6 +87,24 @@ class Conversation(ConversationFacts):
             ModelError: the client could not tell the model's limits.
         """
         return outcome(self._view.preview(prepare.question(text), model))
+
+    def request(self, turn: int | None = None, *, text: str | None = None, attempt: int | None = None) -> SentRequest:
+        """Return what a model was given for turn `turn`, rebuilt: to the byte, where it is asked over HTTP.
+
+        A turn may have had several attempts, numbered from 1 in the journal's order: further ones after a failure,
+        those at another answer, and those that followed a prompt which was found too long. Without `attempt` it is
+        the one that the chosen answer came of, else the last one. Without `turn` it is what was sent for the turn that
+        is open, or what send() would send next for `text`; without a text, all of that but the message. No model is
+        called, nothing is stored, and no key is needed but to ask a service how much its model takes.
+
+        Raises:
+            TurnNotFound: there is no such turn.
+            PromptUnknown: nothing was sent for the turn, or not at so many attempts; or a fork that has another context
+                or other examples cannot tell what the conversation before it sent.
+            InvalidParameter: both a turn and a text were given, or an attempt without a turn.
+            PromptTooLong, InvalidText, ModelNotFound, TurnInFlight, TurnUnfinished, ModelError: as preview().
+        """
+        return outcome(self._view.request(turn, text, attempt))
 
     def send(
         self,

@@ -23,7 +23,8 @@ Callers act on the type; the text names the thing and the remedy, and never hold
     │   ├── VersionConflict              the conversation is not at expected_version; .version
     │   ├── IdempotencyConflict          the same request_key with another text or options
     │   ├── LeaseLost                    the turn was taken over while the model answered
-    │   └── ChoiceClosed                 the choice of an earlier turn stands
+    │   ├── ChoiceClosed                 the choice of an earlier turn stands
+    │   └── PromptUnknown                what was sent for a turn cannot be told here
     ├── ModelError                       a model was called, or could have been; .conversation .turn .request_key
     │   ├── ReplyBlocked (ValueError)    no candidate came back; .reasons
     │   ├── BadModelResponse             what came back is not an answer
@@ -181,9 +182,8 @@ class TurnInFlight(TurnError):
     retryable = True
 
     def __init__(self, *, conversation: str, turn: int, request_key: str | None, retry_after_s: float) -> None:
-        told = (
-            f"turn {turn} of conversation {conversation} is being answered: try again in {retry_after_s:.0f} s at most"
-        )
+        told = f"turn {turn} of conversation {conversation} is being answered: "
+        told += f"try again in {retry_after_s:.0f} s at most"
         super().__init__(told, conversation=conversation, turn=turn, request_key=request_key)
         self.retry_after_s = retry_after_s
 
@@ -241,6 +241,10 @@ class ChoiceClosed(TurnError):
     def __init__(self, *, conversation: str, turn: int) -> None:
         told = f"turn {turn} of conversation {conversation} is no longer the last one: its choice stands"
         super().__init__(told, conversation=conversation, turn=turn)
+
+
+class PromptUnknown(TurnError):
+    """What was sent for a turn cannot be told here; the text says why, and where it can."""
 
 
 class ModelError(ConvoError):
@@ -361,10 +365,8 @@ class CommitUnknown(StoreError):
     retryable = True
 
     def __init__(self, where: str) -> None:
-        super().__init__(
-            f"{where}: the connection was lost at a commit, and whether it is stored is not known: "
-            "it is safe to send again with the same request_key; without one, look first"
-        )
+        told = f"{where}: the connection was lost at a commit, and whether it is stored is not known: "
+        super().__init__(told + "it is safe to send again with the same request_key; without one, look first")
 
 
 class StoreBusy(StoreError):

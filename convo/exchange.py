@@ -126,6 +126,7 @@ class Exchange(Generic[Talk]):
         self._answer: Answer | None = None
         self._attempt: Attempt | None = None
         self._has_shown = False
+        self._is_streamed = False
 
     def send(self, question: Question) -> Steps[Reply[Talk]]:
         """Ask `question`; return the reply, stored."""
@@ -145,6 +146,7 @@ class Exchange(Generic[Talk]):
 
     def stream(self, question: Question) -> Steps[Reply[Talk]]:
         """Ask `question`; show the answer as it comes, or in one piece when it is there already; store it."""
+        self._is_streamed = True
         reply = yield from self._take(self._in_line(question), self._listen)
         if not self._has_shown and reply.text:
             yield Show(Delta(reply.text))
@@ -206,7 +208,7 @@ class Exchange(Generic[Talk]):
         def work(ask: Ask) -> Begun | Answered:
             if not self._holder:
                 self._holder = self._end.enter_context(self._view.database.owner.attempt())
-            begun = begin(replace(ask, lease_owner=self._holder))
+            begun = begin(replace(ask, lease_owner=self._holder, is_streamed=self._is_streamed))
             if isinstance(begun, Begun):
                 self._is_open = True
             return begun
@@ -292,10 +294,10 @@ class Exchange(Generic[Talk]):
         except ContextLengthExceeded as error:
             too_long = error
         shorter: Begun = yield Work(lambda: self._shortened(begun, too_long))
-        self._attempt = shorter.attempt
         left_s = until - time.monotonic()
         if left_s <= 0:
             raise too_long
+        self._attempt = shorter.attempt
         return shorter, (yield from ask(client, shorter, left_s))
 
     def _shortened(self, begun: Begun, error: ContextLengthExceeded) -> Begun:

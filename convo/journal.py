@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -47,6 +47,11 @@ def commit(field: str, text: str, salt: bytes) -> bytes:
 def encode(commitment: bytes) -> str:
     """Return 32 bytes as they stand in event bodies: base64url without padding (RFC 4648, section 5)."""
     return urlsafe_b64encode(commitment).rstrip(b"=").decode()
+
+
+def decode(commitment: str) -> bytes:
+    """Return the bytes that encode() was given."""
+    return urlsafe_b64decode(commitment + "=" * (-len(commitment) % 4))
 
 
 def link(previous: bytes, number: int, kind: str, body: bytes) -> bytes:
@@ -97,30 +102,56 @@ def parameters(values: Parameters) -> dict[str, int | str | tuple[str, ...]]:
     return {name: repr(value) if isinstance(value, float) else value for name, value in values.as_dict().items()}
 
 
+def told_parameters(told: Mapping[str, Any]) -> Parameters:
+    """Return the parameters that parameters() wrote into an event's body."""
+    return Parameters(**{name: _told_parameter(value) for name, value in told.items()})
+
+
+def _told_parameter(value: Any) -> Any:  # noqa: ANN401 - of several types
+    if isinstance(value, str):
+        return float(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
 def prompt_digest(fit: Fit, *, context_salt: bytes | None, model: str, values: Parameters) -> bytes:
     """Return the digest of what a model is asked: every text, in order, with its side, the model and the parameters.
 
     It is made of commitments, not of texts: it proves a rebuilt prompt equal to the one that was sent, and tells
     nothing about a text that was erased since.
     """
-    parts: dict[str, Any] = {
-        "context": _sealed("context", fit.context, context_salt),
-        "examples": [_example(each) for each in fit.examples],
-        "messages": [_message(each) for each in fit.messages],
-        "model": model,
-        "parameters": parameters(values),
-    }
+    return sealed_digest(
+        sealed("context", fit.context, context_salt),
+        [_example(each) for each in fit.examples],
+        [_message(each) for each in fit.messages],
+        model,
+        parameters(values),
+    )
+
+
+def sealed_digest(
+    context: str | None,
+    examples: Sequence[Sequence[str | None]],
+    messages: Sequence[tuple[int, str | None]],
+    model: str,
+    values: Mapping[str, Any],
+) -> bytes:
+    """Return the digest of a prompt of which the commitments are known: of inputs and outputs, and of each side's text.
+
+    All of it, the parameters too, as it stands in event bodies.
+    """
+    parts = {"context": context, "examples": examples, "messages": messages, "model": model, "parameters": values}
     return hashlib.sha256(_PROMPT + canonical(parts)).digest()
 
 
 def _example(example: Example) -> list[str | None]:
-    return [_sealed("input", example.input, example.input_salt), _sealed("output", example.output, example.output_salt)]
+    return [sealed("input", example.input, example.input_salt), sealed("output", example.output, example.output_salt)]
 
 
-def _message(message: Message) -> list[str | int | None]:
+def _message(message: Message) -> tuple[int, str | None]:
     # Not the author: the sides' names belong to the conversation, and its first event commits to them.
-    return [message.side, _sealed("content", message.content, message.salt)]
+    return message.side, sealed("content", message.content, message.salt)
 
 
-def _sealed(field: str, text: str | None, salt: bytes | None) -> str | None:
+def sealed(field: str, text: str | None, salt: bytes | None) -> str | None:
+    """Return the commitment to a text as it stands in event bodies; None where there is no text."""
     return None if text is None or salt is None else encode(commit(field, text, salt))

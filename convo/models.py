@@ -40,6 +40,9 @@ _OFFLINE = OfflineClient()
 EMBEDDED = "offline"
 """How the embedded models' names begin."""
 
+NOWHERE = "http://localhost"
+"""The address of a service that is not asked."""
+
 _CLIENTS: dict[tuple[Server, bool], HttpClient] = {}
 _GUARD = threading.Lock()
 
@@ -96,12 +99,14 @@ def resolve(
     deadline_s: float = LIMITS_S,
     limit: int | None = None,
     parameters: Parameters = NO_PARAMETERS,
+    needs_key: bool = True,
 ) -> Service[Client | Served]:
     """Return who answers for `name`; a given `client` answers for every name that it knows.
 
     A limit of the configuration goes before the one that a service tells, which is not asked then; not before a given
     client's. The argument `limit` stands in for the model's own, and a service is not asked then either. The client is
-    asked whether it takes the `parameters`, if it can tell. A service is asked for at most `deadline_s` seconds.
+    asked whether it takes the `parameters`, if it can tell. A service is asked for at most `deadline_s` seconds. With
+    `needs_key=False` a client that need not ask is only looked at: it has no key.
 
     Raises:
         ModelNotFound: nobody here serves a model of that name.
@@ -113,11 +118,15 @@ def resolve(
     name = full_name(name)
     if client is not None:
         return _service(name, client, _Wanted(limit, parameters, deadline_s))
-    name, found = _found(name)
+    name, found = _found(name, needs_key=needs_key or not _has_limit(name, limit))
     return _service(name, found, _Wanted(limit, parameters, deadline_s), _configured(name, found))
 
 
-def _found(name: str) -> tuple[str, Served]:
+def _has_limit(name: str, limit: int | None) -> bool:
+    return limit is not None or name in configuration().limits
+
+
+def _found(name: str, *, needs_key: bool = True) -> tuple[str, Served]:
     """Return who has a model, and under which name."""
     if (served_by := stand_in(name)) != name:
         warnings.warn(
@@ -126,6 +135,8 @@ def _found(name: str) -> tuple[str, Served]:
             stacklevel=_depth(),
         )
         name = served_by
+    if not needs_key and (seen := looked_at(name)) is not None:
+        return name, seen
     if name == RETIRED:
         return name, _client_of(configuration().providers[PALM])
     if name in MODELS:
@@ -134,6 +145,22 @@ def _found(name: str) -> tuple[str, Served]:
     if provider is None:
         raise ModelNotFound(name, _names())
     return name, _client_of(provider)
+
+
+def looked_at(name: str) -> Served | None:
+    """Return a client like the one that is asked for a model, to see what it would post: without key and address.
+
+    None when nobody here serves a model of that name. For the retired one nobody stands in.
+    """
+    if name in MODELS:
+        return _OFFLINE
+    provider = configuration().providers[PALM] if name == RETIRED else configuration().provider_of(name)
+    if provider is None:
+        return None
+    from convo.clients.http import HttpClient
+    from convo.clients.server import Server
+
+    return HttpClient(Server(codec_of(provider), NOWHERE), fold_examples=provider.fold_examples)
 
 
 def _names() -> list[str]:
@@ -229,6 +256,7 @@ async def resolve_async(
     deadline_s: float,
     limit: int | None = None,
     parameters: Parameters = NO_PARAMETERS,
+    needs_key: bool = True,
 ) -> Service[Client | Served]:
     """Return who answers for `name` as resolve() does; a client is asked in a thread, as it may wait.
 
@@ -238,7 +266,7 @@ async def resolve_async(
     """
     name, wanted = full_name(name), _Wanted(limit, parameters, deadline_s)
     if client is None:
-        name, served = _found(name)
+        name, served = _found(name, needs_key=needs_key or not _has_limit(name, limit))
         model = _configured(name, served)
         if model is not None or served is _OFFLINE:  # nobody has to be asked
             return _service(name, served, wanted, model)

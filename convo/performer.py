@@ -98,8 +98,8 @@ class Performer:
         match step:
             case Work(run, must_run):
                 return await self.threads.run(run, must_run=must_run)
-            case Resolve(name, client, deadline_s, limit, parameters):
-                return await resolve_async(name, client, deadline_s=deadline_s, limit=limit, parameters=parameters)
+            case Resolve(name, client):
+                return await resolve_async(name, client, **step.wanted)
             case Call(client, request, deadline_s):
                 return await call_async(client, request, deadline_s=deadline_s)
             case Listen(client, request, deadline_s):

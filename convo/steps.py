@@ -43,6 +43,14 @@ class Resolve:
     """Stands in for the model's own when nobody tells that."""
     parameters: Parameters = Parameters()
     """What the model is to be asked with, and has to have."""
+    needs_key: bool = True
+    """Whether the client is to answer, too, and not only to be looked at."""
+
+    @property
+    def wanted(self) -> dict[str, Any]:
+        """The arguments of resolve() by name."""
+        names = ("deadline_s", "limit", "parameters", "needs_key")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +196,8 @@ def perform(step: Step) -> Any:  # noqa: ANN401 - each step has an outcome of it
     match step:
         case Work(run):
             return run()
-        case Resolve(name, client, deadline_s, limit, parameters):
-            return resolve(name, client, deadline_s=deadline_s, limit=limit, parameters=parameters)
+        case Resolve(name, client):
+            return resolve(name, client, **step.wanted)
         case Call(client, request, deadline_s):
             return call(client, request, deadline_s=deadline_s)  # type: ignore[arg-type]  # a Store has no others
         case Listen(client, request, deadline_s):

@@ -8,15 +8,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from convo import auditing, branching, options, prepare, sampling, turn
+from convo import auditing, branching, options, prepare, sampling, sent, turn
 from convo.asking import Ask, ModelChanged, merged
-from convo.audits import Head, Verdict
+from convo.audits import Head, SentRequest, Verdict
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient
-from convo.errors import ConversationNotFound, StoreError
+from convo.errors import ConversationNotFound, InvalidParameter, StoreError
 from convo.facts import Reply
 from convo.line import Line
-from convo.models import Service
+from convo.models import Service, looked_at
 from convo.shapes import ExamplesOptions, ParameterOptions
 from convo.steps import Resolve, Steps, Work
 from convo.store.database import Database
@@ -180,14 +180,20 @@ class View:
         overrides: Parameters,
         deadline_s: float,
         work: Callable[[Ask], Result],
+        *,
+        needs_key: bool = True,
     ) -> Steps[tuple[Service[AnyClient], Result]]:
-        """Run `work` for the model that is to answer; again when the conversation got another one meanwhile."""
+        """Run `work` for the model that is to answer; again when the conversation got another one meanwhile.
+
+        Without `needs_key` the service's client may be one that is only looked at.
+        """
         while True:
             record = self.record  # once: another thread may learn of a new one meanwhile
             known = record.model
             name = prepare.model_label(model) if model else known
+            parameters = merged(record.parameters, overrides)
             service: Service[AnyClient] = yield Resolve(
-                name, self.store.client, deadline_s, record.input_token_limit, merged(record.parameters, overrides)
+                name, self.store.client, deadline_s, record.input_token_limit, parameters, needs_key
             )
             ask = Ask(service.model, name, None if model else known, overrides, deadline_s)
             try:
@@ -207,6 +213,38 @@ class View:
             return self.read(lambda repository, record: turn.preview(repository, record, question, ask))
 
         return (yield from self.for_model(model, Parameters(), DEADLINE_S, work))[1]
+
+    def request(self, number: int | None, text: str | None, attempt: int | None) -> Steps[SentRequest]:
+        """Rebuild what was sent for turn `number`; without one, for an open turn, else what the next one would send."""
+        question = None if text is None else prepare.question(text)
+        attempt = None if attempt is None else prepare.positive(attempt, "attempt")
+        if number is not None:
+            number = options.whole_number(number, "turn")
+            if question is not None:
+                raise InvalidParameter("a turn has its text: give either a turn or the text of the next one")
+        elif question is None:
+            number = yield Work(lambda: self.read(sent.open_turn))
+            attempt = sent.LAST if attempt is None else attempt
+        if number is not None:
+            return (yield from self._sent(number, attempt))
+        if attempt:
+            raise InvalidParameter("an attempt is one at a turn: give the turn too")
+
+        def work(ask: Ask) -> SentRequest:
+            return self.read(lambda repository, record: sent.upcoming(repository, record, question, ask))
+
+        service, request = yield from self.for_model(None, Parameters(), DEADLINE_S, work, needs_key=False)
+        return (yield Work(lambda: sent.posted(request, service.client)))  # type: ignore[no-any-return]
+
+    def _sent(self, number: int, attempt: int | None) -> Steps[SentRequest]:
+        """Rebuild what was sent at an attempt at a turn; nobody is asked for it, and no key is needed."""
+
+        def whole() -> SentRequest:
+            found = self.read(lambda repository, record: sent.sent(repository, record, number, attempt))
+            return sent.told(found, self.store.client or looked_at(found.attempt.asked_as))
+
+        request: SentRequest = yield Work(whole)
+        return request
 
     def update(self, parameters: ParameterOptions, **settings: Any) -> Steps[None]:  # noqa: ANN401 - of several types
         """Change settings; a model that nobody serves is refused before."""

@@ -311,6 +311,7 @@ USES: dict[str, Callable[[convo.AsyncStore, convo.AsyncConversation], Awaitable[
     "as_prompt": lambda _, talk: talk.as_prompt("c"),
     "turns": lambda _, talk: talk.turns(),
     "turn": lambda _, talk: talk.turn(1),
+    "request": lambda _, talk: talk.request(1),
     "examples": lambda _, talk: talk.examples(),
     "events": lambda _, talk: talk.events(),
     "refresh": lambda _, talk: talk.refresh(),

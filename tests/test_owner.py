@@ -41,6 +41,7 @@ OF_A_CONVERSATION: dict[str, Callable[[convo.Conversation], object]] = {
     "preview": lambda talk: talk.preview("x"),
     "refresh": lambda talk: talk.refresh(),
     "regenerate": lambda talk: talk.regenerate(),
+    "request": lambda talk: talk.request(1),
     "resume": lambda talk: talk.resume(),
     "send": lambda talk: talk.send("x"),
     "stream": lambda talk: list(talk.stream("x")),

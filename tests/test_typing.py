@@ -48,6 +48,14 @@ with convo.Store("sqlite://", client=ScriptedClient("a", ["b", "c"])) as store:
     verdicts: list[convo.Verdict] = [talk.verify(heads=heads), *store.verify(progress=print)]
     faults: list[convo.Fault] = [fault for each in verdicts for fault in each.faults]
     broken: list[convo.Promise] = [fault.promise for fault in faults]
+    sent: convo.SentRequest = talk.request(1, attempt=1)
+    sent_texts: list[str | None] = [each.content for each in sent.messages] + [each.output for each in sent.examples]
+    sent_message: convo.SentMessage = talk.request(text="next").messages[-1]
+    sent_example: convo.SentExample | None = sent.examples[0] if sent.examples else None
+    sent_context: convo.SentText | None = sent.context
+    dropped: tuple[convo.LeftOut, ...] = sent.left_out
+    proof: tuple[bool | None, bytes | None, int] = sent.proven, sent.digest, sent.margin
+    posted: list[tuple[str, bytes]] = list(zip(sent.paths, sent.bodies))
 
 def rows(session: Session) -> convo.ConversationRecord:
     repository = convo.ConversationRepository(session)
@@ -64,6 +72,7 @@ async def main() -> None:
         last: convo.Reply[convo.AsyncConversation] | None = talk.last_reply
         listed: list[convo.AsyncConversation] = await store.list(limit=5, after=talk)
         prompt: convo.MessagePrompt = await talk.as_prompt()
+        sent: convo.SentRequest = await talk.request(1)
         edited: convo.AsyncConversation = (await talk.edit(1, "ho")).conversation
         sound: list[bool] = [each.is_sound async for each in store.verify()]
         lengths: list[int] = [each.length async for each in store.heads()]
@@ -194,7 +203,7 @@ except convo.TurnUnfinished as error:
     state: str = error.state
 except (convo.NoOpenTurn, convo.VersionConflict, convo.IdempotencyConflict, convo.LeaseLost) as error:
     number: int = error.turn
-except (convo.ChoiceClosed, convo.TurnError) as error:
+except (convo.ChoiceClosed, convo.PromptUnknown, convo.TurnError) as error:
     key: str | None = error.request_key
 except (convo.TurnNotFound, convo.CandidateNotFound) as error:
     which: int = error.turn
@@ -262,6 +271,8 @@ WRONG = [
     "talk.fork(at='1')",
     "talk.edit('1', 'x')",
     "talk.regenerate('x')",
+    "talk.request('1')",
+    "talk.request(1, 'text')",
     "async_fork: convo.AsyncConversation = talk.fork()",
 ]
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Self, Unpack
 
 from convo import options, prepare
-from convo.audits import Head, Verdict
+from convo.audits import Head, SentRequest, Verdict
 from convo.call import DEADLINE_S
 from convo.clients.base import Delta
 from convo.exchange import WAIT_S, Conflict, Exchange, Manner, Unfinished
@@ -65,6 +65,12 @@ class AsyncConversation(ConversationFacts):
     async def preview(self, text: str, *, model: str | None = None) -> Fit:
         """Return what would be sent for `text`, without calling a model or storing anything."""
         return await self._performer.outcome(self._view.preview(prepare.question(text), model))
+
+    async def request(
+        self, turn: int | None = None, *, text: str | None = None, attempt: int | None = None
+    ) -> SentRequest:
+        """Return what a model was given for turn `turn`, rebuilt: to the byte, where it is asked over HTTP."""
+        return await self._performer.outcome(self._view.request(turn, text, attempt))
 
     async def send(
         self,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from convo.cli import audit, branches, chat, conversations, db, models
+from convo.cli import audit, branches, chat, conversations, db, models, prompt
 from convo.version import __version__
 
 app = typer.Typer(
@@ -53,6 +53,7 @@ def common(
 app.command("chat")(chat.chat)
 app.command("list")(conversations.list_conversations)
 app.command("show")(conversations.show)
+app.command("prompt")(prompt.prompt)
 app.command("regenerate")(branches.regenerate)
 app.command("choose")(branches.choose)
 app.command("edit")(branches.edit)

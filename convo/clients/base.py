@@ -59,6 +59,15 @@ class Delta:
     served_by: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What is posted to a service, to the byte."""
+
+    path: str
+    """Below the service's address, with its query."""
+    body: bytes
+
+
 def as_pieces(reply: ChatReply) -> Iterator[Delta]:
     """Yield a whole answer as a stream would have brought it: the candidates as they stand, whatever their index."""
     for index, each in enumerate(reply.candidates):
@@ -139,6 +148,19 @@ class CountingClient(Protocol):
 
         Raises:
             ModelError: the service failed, refused or answered badly.
+        """
+        ...
+
+
+@runtime_checkable
+class PostingClient(Protocol):
+    """A client that can tell what it would post, without posting it."""
+
+    def would_post(self, request: ChatRequest, *, streamed: bool) -> list[Posted]:
+        """Return what is posted for `request`: several where the service gives one candidate at a time.
+
+        Raises:
+            InvalidParameter: the service does not take it.
         """
         ...
 

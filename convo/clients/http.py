@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from convo.clients.base import LIMITS_S, ChatReply, ChatRequest, Delta, as_pieces
+from convo.clients.base import LIMITS_S, ChatReply, ChatRequest, Delta, Posted, as_pieces
 from convo.clients.deadline import Clock
 from convo.clients.pages import all_of
 from convo.clients.server import Server
@@ -229,6 +229,20 @@ class HttpClient:
                             yield delta
         except BadRequest as error:
             yield Delta(filters=_blocked(error).filters)
+
+    def would_post(self, request: ChatRequest, *, streamed: bool) -> list[Posted]:
+        """Return what chat(), or stream(), posts for `request`, to the byte; nobody is asked, and no key is in it.
+
+        Several are posted where the service gives one candidate at a time. A parameter that it has not is left out
+        without a warning, if it may be.
+
+        Raises:
+            InvalidParameter: the service does not take the request.
+        """
+        request = replace(request, parameters=self._codec.had(request.parameters))
+        streamed = streamed and self._can_stream(request)
+        encoded = [self._encoded(each, streamed=streamed) for each in self._one_by_one(request)]
+        return [Posted(each.path, each.content or b"") for each in encoded]
 
     def close(self) -> None:
         """Close the connections of chat() and stream(), unless they are a client's that was passed in."""

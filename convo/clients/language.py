@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from convo.clients.base import ChatReply, ChatRequest, Delta
@@ -63,6 +63,10 @@ class Language(ABC):
                     f"{self.provider} has no {name}: leave it out, or have it dropped: strict=False, or "
                     "strict = false in the configuration"
                 )
+
+    def had(self, parameters: Parameters) -> Parameters:
+        """Return the parameters without those that the service has not, where such are dropped."""
+        return parameters if self.strict else replace(parameters, **dict.fromkeys(self.lacking()))
 
     def accepted(self, request: ChatRequest) -> dict[str, Any]:
         """Return the request's parameters that are set; one that the service has not is dropped, with a warning.

@@ -78,12 +78,13 @@ class Server:
         path, _, query = outgoing.path.partition("?")
         queries = "&".join(each for each in (self._query, query) if each)
         headers = {"accept-encoding": "identity"}  # or a small body could become a very large one
+        headers |= {} if outgoing.body is None else {"content-type": "application/json"}
         headers |= self.codec.headers(self._key.reveal() if self._key else None)
         return {
             "method": "GET" if outgoing.body is None else "POST",
             "url": self._base.rstrip("/") + path + (f"?{queries}" if queries else ""),
             "headers": headers,
-            "json": outgoing.body,
+            "content": outgoing.content,
         }
 
     def is_answer(self, status: int, headers: Mapping[str, str]) -> bool:

@@ -40,6 +40,13 @@ class Outgoing:
     """Below the base URL, with its query."""
     body: Mapping[str, Any] | None = None
 
+    @property
+    def content(self) -> bytes | None:
+        """The bytes that are sent: nowhere else does a body become bytes. None without one."""
+        if self.body is None:
+            return None
+        return json.dumps(self.body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:

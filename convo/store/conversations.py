@@ -304,9 +304,7 @@ def _salted(messages: Iterable[Message]) -> list[Message]:
     return [replace(each, salt=new_salt()) for each in messages]
 
 
-def commitment(field: str, text: str | None, salt: bytes | None) -> str | None:
-    """Return the commitment to a text as it stands in events; None where there is no text."""
-    return None if text is None or salt is None else journal.encode(journal.commit(field, text, salt))
+commitment = journal.sealed
 
 
 def _created(

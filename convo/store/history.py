@@ -24,8 +24,10 @@ FIRST_TEXT = 200
 
 _BEGINNING = func.substr(MESSAGES.c.content, 1, FIRST_TEXT).label("beginning")
 _LATEST = [TURNS.c[name] for name in LatestTurn.__slots__ if name != "lease_left_ms"]
-_IS_CHOSEN = (MESSAGES.c.side == USER) | (MESSAGES.c.candidate == TURNS.c.chosen)
-_OF_TURN = (TURNS.c.conversation_id == MESSAGES.c.conversation_id) & (TURNS.c.number == MESSAGES.c.turn)
+IS_CHOSEN = (MESSAGES.c.side == USER) | (MESSAGES.c.candidate == TURNS.c.chosen)
+"""Which messages the conversation reads as: the user's, and the chosen replies; joined with their turns by OF_TURN."""
+
+OF_TURN = (TURNS.c.conversation_id == MESSAGES.c.conversation_id) & (TURNS.c.number == MESSAGES.c.turn)
 
 
 def _nobody(holder: str) -> bool:  # noqa: ARG001 - the signature of History's is_gone
@@ -103,8 +105,8 @@ class History(Ledger):
         """Yield the messages of settled turns from `low` to `high`, newest first, without turns that were erased."""
         wanted = (
             select(MESSAGES)
-            .join(TURNS, _OF_TURN)
-            .where(MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn.between(low, high), _IS_CHOSEN)
+            .join(TURNS, OF_TURN)
+            .where(MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn.between(low, high), IS_CHOSEN)
             .where(TURNS.c.number.between(low, high))  # for PostgreSQL, which would read all turns and hash them
             .order_by(MESSAGES.c.turn.desc(), MESSAGES.c.side.desc())
         )
@@ -116,7 +118,7 @@ class History(Ledger):
 
     def messages(self, record: ConversationRecord, last: int | None = None) -> list[Message]:
         """Return the conversation as it reads, oldest first: the newest `last` messages, or all."""
-        wanted = select(MESSAGES).join(TURNS, _OF_TURN).where(MESSAGES.c.conversation_id == record.id, _IS_CHOSEN)
+        wanted = select(MESSAGES).join(TURNS, OF_TURN).where(MESSAGES.c.conversation_id == record.id, IS_CHOSEN)
         if last is not None:
             lowest = max(record.turn_count - last // 2, 0)
             wanted = wanted.where(MESSAGES.c.turn >= lowest, TURNS.c.number >= lowest)

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from sqlalchemy import select
+
+from convo.errors import TurnNotFound
+from convo.store import rows
+from convo.store.columns import event_turn
 from convo.store.conversations import Conversations
-from convo.store.history import History
-from convo.values import ConversationRecord, MessagePrompt
+from convo.store.history import IS_CHOSEN, OF_TURN, History
+from convo.store.rows import EVENTS, EXAMPLES, MESSAGES, TURNS
+from convo.values import ConversationRecord, Event, Example, Message, MessagePrompt
+
+_OF_ATTEMPTS = ("history", "begin", "resume", "regenerate", "finish", "fail", "late")
+_OF_TEXTS = ("history", "begin", "finish", "fail", "late", "discard")
+_OF_ALL = ("create", "fork", "redact", "erase", "discard")
 
 
 class Prompts(Conversations, History):
@@ -21,3 +31,60 @@ class Prompts(Conversations, History):
         examples = self.examples(record)[first_example or 0 :]
         said = self.said(record, record.first_position if start is None else start, turn - 1)
         return MessagePrompt(record.context, tuple(examples), (*said, self.user_message(record, turn)))
+
+    def choice(self, record: ConversationRecord, turn: int) -> int | None:
+        """Return the chosen candidate of a turn; None while it has no answer.
+
+        Raises:
+            TurnNotFound: there is none of that number.
+        """
+        wanted = select(TURNS.c.chosen).where(TURNS.c.conversation_id == record.id, TURNS.c.number == turn)
+        found = self._execute(wanted).first() if 0 <= turn <= record.turn_count else None
+        if found is None:
+            raise TurnNotFound(record.id, turn)
+        return found.chosen  # type: ignore[no-any-return]  # the column's type
+
+    def events_of_prompts(self, record: ConversationRecord, turn: int) -> list[Event]:
+        """Return the events that tell of attempts at a turn, and of what became of any text, oldest first.
+
+        Of what was said at other turns, however many there are, none is fetched.
+        """
+        of_turn = EVENTS.c.kind.in_(_OF_ATTEMPTS) & (event_turn(EVENTS.c.body) == turn)
+        # Each turn before has an event of its own, and the conversation has its first one.
+        return self._events(record, EVENTS.c.kind.in_(_OF_ALL) | ((EVENTS.c.number > turn) & of_turn))
+
+    def events_of_texts(self, record: ConversationRecord, low: int, high: int) -> list[Event]:
+        """Return the events that tell of texts of the turns from `low` to `high`, oldest first."""
+        return self._events(record, EVENTS.c.kind.in_(_OF_TEXTS) & event_turn(EVENTS.c.body).between(low, high))
+
+    def _events(self, record: ConversationRecord, which: object) -> list[Event]:
+        wanted = select(EVENTS).where(EVENTS.c.conversation_id == record.id, which)  # type: ignore[arg-type]  # an SQL expression
+        return [rows.event(row) for row in self._execute(wanted.order_by(EVENTS.c.number))]
+
+    def messages_from(self, record: ConversationRecord, start: int, turn: int) -> list[Message]:
+        """Return the messages from position `start` to the user's of `turn`, oldest first, erased ones too."""
+        low = (start + 1) // 2
+        wanted = (
+            select(MESSAGES)
+            .join(TURNS, OF_TURN)
+            .where(MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn.between(low, turn), IS_CHOSEN)
+            .where(TURNS.c.number.between(low, turn), MESSAGES.c.position.between(start, 2 * turn - 1))
+            .order_by(MESSAGES.c.turn, MESSAGES.c.side)
+        )
+        return [rows.message(row) for row in self._execute(wanted)]
+
+    def erased_messages(self, record: ConversationRecord, before: int) -> list[tuple[int, int, int]]:
+        """Return turn, side and candidate of the messages before position `before` whose text is gone."""
+        wanted = (
+            select(MESSAGES.c.turn, MESSAGES.c.side, MESSAGES.c.candidate)
+            .join(TURNS, OF_TURN)
+            .where(MESSAGES.c.conversation_id == record.id, MESSAGES.c.position < before, IS_CHOSEN)
+            .where(MESSAGES.c.salt.is_(None))
+            .order_by(MESSAGES.c.turn, MESSAGES.c.side)
+        )
+        return [(row.turn, row.side, row.candidate) for row in self._execute(wanted)]
+
+    def all_examples(self, record: ConversationRecord) -> list[Example]:
+        """Return the examples by position, erased ones too."""
+        wanted = select(EXAMPLES).where(EXAMPLES.c.conversation_id == record.id).order_by(EXAMPLES.c.position)
+        return [rows.example(row) for row in self._execute(wanted)]

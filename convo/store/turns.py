@@ -56,6 +56,12 @@ class Attempt:
     """Whether the turn has an answer, which stands while another one is asked for."""
     keeps_prompt: bool = False
     """Whether the turn remembers the prompt already: just that one is sent again, and none that is shorter."""
+    is_streamed: bool = False
+    """Whether the answer is asked for in pieces."""
+    asked_as: str | None = None
+    """The name that the model is asked by, where another one stands in for `model`."""
+    overhead: int = 0
+    """Tokens that the model's service adds to each text, as the prompt was counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +170,8 @@ class Turns(History):
             return None
         body: dict[str, Any] = {"turn": turn.number, "fence": turn.fence, "error": error}
         if came and attempt is not None:
-            body |= self._keep(record, attempt, came, at) | second_body(attempt)
-        return self._append(record, "fail", body, at)
+            body |= self._keep(record, attempt, came, at)
+        return self._append(record, "fail", body | (second_body(attempt) if attempt else {}), at)
 
     def keep_late(self, record: ConversationRecord, attempt: Attempt, answer: Answer) -> ConversationRecord:
         """Keep an answer that came after its turn was taken over: paid for, but not the one that counts.
@@ -337,8 +343,13 @@ def prompt_columns(prompt: PromptRecord) -> dict[str, Any]:
 def attempt_body(attempt: Attempt) -> dict[str, Any]:
     """Return what the journal tells of an attempt that begins."""
     body = {"turn": attempt.turn, "fence": attempt.fence, "model": attempt.model, **_prompt_body(attempt.prompt)}
-    chosen = journal.parameters(attempt.parameters)
-    return body | ({"parameters": chosen} if chosen else {})
+    told = {
+        "parameters": journal.parameters(attempt.parameters),
+        "stream": attempt.is_streamed,
+        "as": attempt.asked_as,
+        "overhead": attempt.overhead,
+    }
+    return body | {name: value for name, value in told.items() if value}
 
 
 def second_body(attempt: Attempt) -> dict[str, Any]:
