@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
+
+from sqlalchemy.exc import DBAPIError
 
 from convo.audits import Fault, Head, Promise, Verdict
 from convo.errors import StoredDataError
@@ -33,34 +35,45 @@ def heads_after(database: Database, last: Head | None) -> list[Head]:
     return database.read(partial(ConversationRepository.heads_after, after=after))
 
 
-def verdict_of(database: Database, id: str, heads: Iterable[Head], tick: Tick = lambda _: None) -> Verdict | None:
+def verdict_of(database: Database, id: str, heads: Iterable[Head] = ()) -> Verdict | None:
     """Verify one conversation; None when there is none of that id."""
-    kept = by_conversation(heads)
-
-    def work(repository: ConversationRepository) -> list[Verdict]:
-        return _verified(repository, Span(only=id), kept, tick)
-
-    return next(iter(_read(database, work)), None)
+    return next(iter(_read(database, partial(_verified, span=Span(only=id), heads=by_conversation(heads)))), None)
 
 
 class Audit:
-    """A store that is verified: all its conversations by id, and at last those that are gone, and had a head kept."""
+    """Conversations that are verified: those that are named; or all by id, and at last those that had a head kept."""
 
-    def __init__(self, heads: Iterable[Head], tick: Tick) -> None:
-        """Compare with `heads`; `tick` hears how many events were read."""
+    def __init__(self, references: Sequence[str], owner: str, heads: Iterable[Head], tick: Tick) -> None:
+        """Compare with `heads` those that `references` name, or all; `tick` hears how many events were read."""
+        self._references, self._owner = references, owner
         self._heads, self._tick = by_conversation(heads), tick
         self._gone = set(self._heads)
         self._after: str | None = None
         self.is_done = False
 
     def next_page(self, database: Database) -> list[Verdict]:
-        """Verify the next conversations."""
+        """Verify the next conversations.
+
+        Raises:
+            ConversationNotFound, AmbiguousId: as find().
+        """
+        if self._references:
+            self.is_done = True
+            return self._named(database)
         found, self._after = _read(database, self._page)
         self._gone.difference_update(each.conversation for each in found)
         if self._after is not None:
             return found
         self.is_done = True
         return [*found, *map(self._missing, sorted(self._gone))]
+
+    def _named(self, database: Database) -> list[Verdict]:
+        def ids(repository: ConversationRepository) -> list[str]:
+            return [repository.find_id(each, self._owner) for each in self._references]
+
+        wanted = dict.fromkeys(database.read(ids))
+        spans = [partial(_verified, span=Span(only=id), heads=self._heads, tick=self._tick) for id in wanted]
+        return [verdict for span in spans for verdict in _read(database, span)]
 
     def _page(self, repository: ConversationRepository) -> tuple[list[Verdict], str | None]:
         """Verify a page; return the id behind which others follow, too."""
@@ -76,29 +89,33 @@ class Audit:
 def _read(database: Database, work: Callable[[ConversationRepository], Result]) -> Result:
     """Run `work` on the store as it is at one moment; again, and slower, when a text in it cannot be read."""
 
-    def usual(repository: ConversationRepository) -> Result:
-        repository.take_snapshot()
-        return work(repository)
-
     def lenient(repository: ConversationRepository) -> Result:
         with repository.reading_anything():
             return work(repository)
 
     try:
-        return database.read(usual)
+        return database.read(work)
     except StoredDataError:
         return database.read(lenient)
 
 
-def _verified(repository: ConversationRepository, span: Span, heads: Heads, tick: Tick) -> list[Verdict]:
+def _verified(
+    repository: ConversationRepository, span: Span, heads: Heads, tick: Tick = lambda _: None
+) -> list[Verdict]:
     found = []
     for each in repository.evidence(span):
         if isinstance(each, str):
             found.append(_faulty(each, Fault(Promise.COMPLETENESS, "rows name it, and it is not there")))
-        else:
+            continue
+        try:
             found.append(verify(each, heads.get(each.conversation.id, ()), tick))
+        except DBAPIError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever somebody has made of its rows, the others are verified
+            what = f"it cannot be verified: its rows or events make no sense ({type(error).__name__})"
+            found.append(_faulty(each.conversation.id, Fault(Promise.CONTENT, what)))
     return found
 
 
 def _faulty(id: str, fault: Fault) -> Verdict:
-    return Verdict(id, faults=(fault,), fault_count=1)
+    return Verdict(id, faults=(fault,), fault_count=1, broken=frozenset({fault.promise}))

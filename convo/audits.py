@@ -91,14 +91,16 @@ class Verdict:
     erased: int = 0
     """How many are gone, as events tell."""
     redacted: int = 0
-    """How many were replaced by others, as events tell."""
+    """How often one was replaced by another, as events tell."""
     unanswered: int = 0
     """How many turns have no answer: the last one at most, in a sound conversation."""
     anchored_at: int | None = None
-    """The length of the longest head that its journal goes on from; None when there was none for it."""
+    """The length of the longest head that its journal goes on from; None when none of those given was its own."""
     faults: tuple[Fault, ...] = ()
-    """The first FAULTS_TOLD, in the order in which they were found."""
+    """The first FAULTS_TOLD, in the order in which they were found; of each broken promise one at least."""
     fault_count: int = 0
+    broken: frozenset[Promise] = frozenset()
+    """The promises that some fault breaks."""
 
     @property
     def is_sound(self) -> bool:
@@ -107,7 +109,7 @@ class Verdict:
 
     def keeps(self, promise: Promise) -> bool:
         """Return whether nothing was found that breaks a promise."""
-        return all(each.promise != promise for each in self.faults)
+        return promise not in self.broken
 
 
 FAULTS_TOLD = 20

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from convo import journal
+from convo.afterthoughts import Afterthoughts
 from convo.audits import FAULTS_TOLD, Fault, Promise
-from convo.told import Afterthought, Body
+from convo.told import Body
 from convo.values import USER
 
 _PLAIN = (
@@ -49,7 +50,8 @@ class StoredConversation(NamedTuple):
     owner: str
     name: str | None
     metadata: str
-    authors: tuple[str, str]
+    user_author: str
+    model_author: str
     label_salt: bytes
     model: str
     parameters: str
@@ -70,6 +72,11 @@ class StoredConversation(NamedTuple):
     created_at: Any
     updated_at: Any
 
+    @property
+    def authors(self) -> tuple[str, str]:
+        """The names of both sides."""
+        return self.user_author, self.model_author
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -84,7 +91,7 @@ class Evidence:
     """Turn, side, candidate, TEXT_FIELDS, salt and content, behind the conversation's id."""
     examples: Sequence[Row]
     """Position, tokens, input, its salt, output, its salt, behind the conversation's id."""
-    afterthoughts: Sequence[Afterthought]
+    afterthoughts: Afterthoughts
     moment: Callable[[str], Any]
     """Makes a time as events tell it the value that the database has for it."""
 
@@ -111,13 +118,15 @@ class Findings:
 
     def __init__(self) -> None:
         self.faults: list[Fault] = []
+        self.broken: set[Promise] = set()
         self.fault_count = self.texts = self.erased = 0
 
     def find(self, promise: Promise, what: str, **where: Any) -> None:  # noqa: ANN401 - of Fault's own types
         """Take notice of a fault; `where` are the turn, the field and the event of a Fault."""
         self.fault_count += 1
-        if len(self.faults) < FAULTS_TOLD:
+        if len(self.faults) < FAULTS_TOLD or promise not in self.broken:
             self.faults.append(Fault(promise, what, **where))
+        self.broken.add(promise)
 
     def compare(self, names: Sequence[str], stored: Row, told: Row, turn: int | None = None, of: str = "") -> None:
         """Find the values that are not what was told."""
@@ -130,6 +139,10 @@ class Findings:
         self, kind: str, text: str | None, salt: bytes | None, told: str | None, turn: int | None, field: str
     ) -> None:
         """Compare a text with the commitment to it; one that an event tells was erased must be gone, and no other."""
+        if (text is None) != (salt is None):
+            what = "its salt is there without it" if text is None else "it is there without its salt"
+            self.find(Promise.CONTENT, what, turn=turn, field=field)
+            return
         if text is None or salt is None:
             if told is None:
                 self.erased += 1
@@ -154,23 +167,35 @@ def sealed(kind: str, text: str, salt: bytes) -> str | None:
 
 @lru_cache(maxsize=64)
 def told_parameters(stored: str) -> Body | str:
-    """Return parameters as events tell them; what are none, as it is."""
-    try:
-        return {name: repr(each) if isinstance(each, float) else each for name, each in json.loads(stored).items()}
-    except (ValueError, AttributeError):
+    """Return parameters as events tell them; what are none, or are written otherwise, as it is."""
+    values = parsed(stored)
+    if values is None or any(isinstance(each, str | bool) for each in values.values()):
         return stored
+    return {name: repr(each) if isinstance(each, float) else each for name, each in values.items()}
 
 
 def sealed_labels(stored: StoredConversation) -> str | None:
     """Return the commitment to what a conversation is called, and by whom."""
-    try:
-        metadata = json.loads(stored.metadata)
-    except ValueError:
+    metadata = parsed(stored.metadata)
+    if metadata is None:
         return None
     return sealed("labels", journal.labels(stored.authors, metadata, stored.name, stored.owner), stored.label_salt)
 
 
-@cache
+def parsed(stored: str) -> dict[str, Any] | None:
+    """Return a stored JSON object; None for what is none, or is not written as it was stored.
+
+    Else a name might stand there twice, and a database may read the other one.
+    """
+    try:
+        value = json.loads(stored)
+        is_same = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")) == stored
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return value if is_same and isinstance(value, dict) else None
+
+
+@lru_cache(maxsize=64)
 def place(side: int, candidate: int) -> str:
     """Return what a text of a turn is called."""
     return "message" if side == USER else f"candidate {candidate}"

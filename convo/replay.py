@@ -15,11 +15,9 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from convo.told import Afterthought, Body, Sent, ToldPrompt, ToldText, ToldTurn
+from convo.afterthoughts import Afterthoughts
+from convo.told import Body, Field, Sent, ToldPrompt, ToldSettings, ToldText, ToldTurn
 from convo.values import DONE, FAILED, IN_FLIGHT, MODEL, Event
-
-AFTERTHOUGHTS = ("late", "erase", "redact", "fork")
-"""The kinds of events that may change turns of long ago."""
 
 OPEN_TURNS = 2
 """How many turns at the end may still change: when the last one is discarded, the one before is the last again."""
@@ -29,19 +27,17 @@ KINDS = (
     *("choose", "redact", "erase"),
 )
 
-_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 """What comes of an event that convo never wrote."""
 
-_SETTINGS = (
-    *("model", "parameters", "input_token_limit", "trim", "title", "labels"),
-    *("context", "context_tokens", "examples", "example_tokens"),
-)
+_TYPES = {"at": str, "turn": int, "fence": int, "chosen": int, "fields": list, "turns": list, "texts": list}
+"""What certain values of an event must be, wherever they stand."""
 
 
 class Replay:
     """The conversation after all events that were taken; and what is wrong with them."""
 
-    def __init__(self, events: Iterable[Event] = (), *, afterthoughts: Sequence[Afterthought] = ()) -> None:
+    def __init__(self, events: Iterable[Event] = (), *, afterthoughts: Afterthoughts | None = None) -> None:
         """Take `events`; `afterthoughts` are those of the whole journal, and needed by settle() only."""
         self.turns: dict[int, ToldTurn] = {}
         """By number: all that were not settled."""
@@ -49,8 +45,7 @@ class Replay:
         """The number of the last turn; 0 when there is none."""
         self.has_opening = False
         self.fence = 0
-        self.settings: Body = {}
-        """What belongs to no turn, as it was told last."""
+        self.settings = ToldSettings()
         self.began = self.changed = ""
         """When the conversation was created, or forked; and when it changed last."""
         self.conversation: str | None = None
@@ -60,12 +55,10 @@ class Replay:
         self.late = 0
         """How many answers came after their turn was taken over."""
         self.redacted = 0
-        """How many texts were replaced by others."""
-        self.erased: set[str] = set()
-        """Which of context and title are gone."""
+        """How often a text was replaced by another one."""
         self.faults: list[tuple[int, str]] = []
         """What is wrong with which event."""
-        self._afterthoughts = afterthoughts
+        self._afterthoughts = afterthoughts or Afterthoughts()
         self._is_erased = False
         """Whether a text was erased that may have been sent."""
         self._number = 0
@@ -77,6 +70,7 @@ class Replay:
         self._number = number
         try:
             told = json.loads(body.decode())
+            _check(told)
             self.changed = told["at"]
             apply: Callable[[Body], object] = getattr(self, f"_{kind}") if kind in KINDS else self._unknown
             apply(told)
@@ -86,13 +80,11 @@ class Replay:
     def settle(self) -> ToldTurn:
         """Take the oldest turn out, as it is told by the whole journal."""
         turn, now = self.turns.pop(next(iter(self.turns))), self._number
-        for each in self._afterthoughts:
-            if each.number > now:
-                self._number = each.number
-                try:
-                    self._retouch(turn, each.kind, each.body)
-                except _UNREADABLE:
-                    self._fault("it cannot be read")
+        for self._number, kind, body in self._afterthoughts.of(turn.number, now):  # noqa: B020 - of whom faults are told
+            try:
+                self._retouch(turn, kind, body)
+            except _UNREADABLE:
+                self._fault(f"it tells of a text of turn {turn.number} that was not there")
         self._number = now
         return turn
 
@@ -101,7 +93,7 @@ class Replay:
     def _create(self, body: Body) -> None:
         if self.turns or self.last:
             self._fault("the conversation was there already")
-        self._set(body)
+        self.settings.set(body)
         self.conversation, self.began = body["conversation"], body["at"]
         if body["opening"] is not None:
             self.fence, self.has_opening = 1, True
@@ -109,7 +101,7 @@ class Replay:
             self.turns[0] = ToldTurn(0, DONE, 1, body["at"], None, [said], chosen=0, ended=body["at"])
 
     def _history(self, body: Body) -> None:
-        number, at = _number(body), body["at"]
+        number, at = body["turn"], body["at"]
         if number != self.last + 1:
             self._fault(f"turn {number} follows turn {self.last}")
         count = len(body["texts"])
@@ -137,32 +129,25 @@ class Replay:
         self.fence = body["fence"]
         self.conversation, self.began = body["conversation"], body["at"]
         self.forked = body["from"], body["turn"]
-        self._replace_settings(body.get("redacted", ()))
-        self._erase_settings(body.get("erased", ()))
-        self._is_erased = self._is_erased or "erased" in body
-        self._set(body)
-        self._afterthought("fork", body)
+        self.settings.set(body)
+        self._take_away("fork", body, body.get("redacted", ()), body.get("erased", ()))
 
     def _update(self, body: Body) -> None:
         """Nothing of a turn changes."""
-        self._set(body["changes"])
-
-    def _set(self, told: Body) -> None:
-        self.settings |= {name: told[name] for name in _SETTINGS if name in told}
-        self.erased.difference_update(told)
+        self.settings.set(body["changes"])
 
     # ---- how a turn is answered
 
     def _begin(self, body: Body) -> None:
-        number, last = _number(body), self.turns.get(self.last)
+        number, last = body["turn"], self.turns.get(self.last)
         if number != self.last + 1:
             self._fault(f"turn {number} follows turn {self.last}")
         if last is not None and last.state != DONE:
             self._fault(f"turn {self.last} was open when turn {number} began")
         self._give_up()
         asked = ToldText(body["text"], body["tokens"], body["at"])
-        turn = ToldTurn(number, IN_FLIGHT, 0, body["at"], asked, request=body.get("request"))
-        self.last = number
+        turn = ToldTurn(number, IN_FLIGHT, 0, body["at"], asked, request=_request(body))
+        self.last, self.turns[number] = number, turn
         self._attempt(turn, body)
 
     def _resume(self, body: Body) -> None:
@@ -191,7 +176,6 @@ class Replay:
         turn.sent[fence] = sent = Sent(ToldPrompt.of(body), body["model"], body.get("parameters", {}))
         if turn.state == IN_FLIGHT:
             turn.prompt, turn.model, turn.parameters = sent
-        self.turns[turn.number] = turn
 
     def _finish(self, body: Body) -> None:
         turn = self._close(body)
@@ -252,37 +236,29 @@ class Replay:
     # ---- what is taken away
 
     def _redact(self, body: Body) -> None:
-        self._replace_settings(body["fields"])
-        self._afterthought("redact", body)
+        self._take_away("redact", body, body["fields"], ())
 
     def _erase(self, body: Body) -> None:
-        self._erase_settings(body.get("fields", ()))
         if "labels" in body:
-            self._set(body)
-        self._is_erased = True
-        self._afterthought("erase", body)
+            self.settings.set({"labels": body["labels"]})
+        ranges = body.get("turns", ())
+        if any(not 0 <= first <= last <= self.last for first, last in ranges):
+            self._fault("it tells of turns that were not there")
+        self._is_erased = self._is_erased or bool(ranges)
+        self._take_away("erase", body, (), body.get("fields", ()))
 
-    def _replace_settings(self, fields: Iterable[tuple[Sequence[Any], str, int | None]]) -> None:
-        for (what, *place), text, tokens in fields:
-            self.redacted += 1
-            if what in ("context", "title"):
-                self._set({what: text} | ({"context_tokens": tokens} if what == "context" else {}))
-            elif what != "content":
-                self._set_example(what, place[0], text)
-                self.settings["example_tokens"] = _replaced(self.settings["example_tokens"], place[0], tokens)
-
-    def _erase_settings(self, fields: Iterable[Sequence[Any]]) -> None:
-        for what, *place in fields:
-            if what in ("context", "title"):
-                self._set({what: None})
-                self.erased.add(what)
-            elif what != "content":
-                self._set_example(what, place[0], None)
-
-    def _set_example(self, which: str, index: int, text: str | None) -> None:
-        pair = self.settings["examples"][index]
-        new = [text, pair[1]] if which == "input" else [pair[0], text]
-        self.settings["examples"] = _replaced(self.settings["examples"], index, new)
+    def _take_away(
+        self, kind: str, body: Body, redacted: Sequence[tuple[Field, str, int]], erased: Sequence[Field]
+    ) -> None:
+        """Let texts be replaced or erased, of settings now, and of the turns that are not settled."""
+        fields = [*(each[0] for each in redacted), *erased]
+        if any(what == "content" and not 0 <= place[0] <= self.last for what, *place in fields):
+            self._fault("it tells of turns that were not there")
+        self.redacted += len(redacted)
+        self._is_erased = self._is_erased or any(each[0] != "title" for each in erased)
+        self.settings.replace(redacted)
+        self.settings.erase(erased)
+        self._afterthought(kind, body)
 
     # ---- what may change turns of long ago
 
@@ -373,21 +349,23 @@ class Replay:
             turn.candidates.append(ToldText(*of_it, each.get("finish"), each.get("repaired", 0), model))
 
     def _nothing(self, body: Body) -> ToldTurn:
+        """Return a turn to go on with, in the place of one that is not there."""
         self._fault(f"there was no turn {body['turn']}")
         return ToldTurn(body["turn"], IN_FLIGHT, 0)
 
 
-def _number(body: Body) -> int:
-    """Return the number of the turn that an event begins.
+def _request(body: Body) -> tuple[str, str] | None:
+    """Return what an event tells of a request's key, and of the request."""
+    if "request" not in body:
+        return None
+    key, digest = body["request"]
+    return key, digest
 
-    Raises:
-        TypeError: it is none.
-    """
-    number: object = body["turn"]
-    if not isinstance(number, int):
+
+def _check(told: Any) -> None:  # noqa: ANN401 - JSON from whoever wrote it
+    """Raise TypeError for an event that does not even look like one."""
+    if not isinstance(told, dict) or not isinstance(told["at"], str):
         raise TypeError
-    return number
-
-
-def _replaced(values: Sequence[Any], index: int, value: object) -> list[Any]:
-    return [value if place == index else each for place, each in enumerate(values)]
+    for name, kind in _TYPES.items():
+        if name in told and type(told[name]) is not kind:  # a bool is an int
+            raise TypeError

@@ -180,15 +180,24 @@ class Store:
             yield from found
 
     def verify(
-        self, *, heads: Iterable[Head] = (), progress: Callable[[int], None] | None = None
+        self,
+        *references: str,
+        owner: str | None = None,
+        heads: Iterable[Head] = (),
+        progress: Callable[[int], None] | None = None,
     ) -> Generator[Verdict, None, None]:
-        """Yield what is found when each conversation, of every owner, is compared with its journal; by id.
+        """Yield what is found when everything that is stored of conversations is compared with their journals.
 
-        `heads` are those that were kept elsewhere. A conversation that has one, and is not there, gets a verdict too.
-        A page of conversations is read in one transaction, when the first verdict of it is asked for; `progress` is
-        called with the number of events that were read since it was called last.
+        `references` name conversations of the owner's, by id, name or id prefix; without any, all of every owner are
+        verified, by id. `heads` are those that were kept elsewhere; among all, one that has a head and is not there
+        gets a verdict too. A page of conversations is read in one transaction, when the first verdict of it is asked
+        for; `progress` is called in it, with the number of events that were read since it was called last: it must
+        not use the store.
+
+        Raises:
+            ConversationNotFound, AmbiguousId: as get().
         """
-        return self._verdicts(Audit(heads, progress or (lambda _: None)))
+        return self._verdicts(Audit(references, prepare.owner_of(owner), heads, progress or (lambda _: None)))
 
     def _verdicts(self, audit: Audit) -> Generator[Verdict, None, None]:
         while not audit.is_done:

@@ -11,13 +11,14 @@ from convo.values import BROKEN_OFF, IN_FLIGHT, MODEL, USER
 Body = dict[str, Any]
 """What an event tells."""
 
+Field = Sequence[Any]
+"""A reference to one text: ["content", turn, side, candidate], ["input", example], ["output", example], ["context"] or
+["title"]."""
 
-class Afterthought(NamedTuple):
-    """An event that may change turns of long ago, read beforehand."""
-
-    number: int
-    kind: str
-    body: Body
+_SETTINGS = (
+    *("model", "parameters", "input_token_limit", "trim", "title", "labels"),
+    *("context", "context_tokens", "examples", "example_tokens"),
+)
 
 
 class ToldPrompt(NamedTuple):
@@ -51,7 +52,6 @@ class ToldText:
     text: str | None
     """The commitment to it; None once it was erased."""
     tokens: int | None = None
-    """None where the event does not tell."""
     at: str = ""
     """When it was stored."""
     place: int = 0
@@ -63,6 +63,8 @@ class ToldText:
     repaired: int = 0
     model: str | None = None
     """Who gave it, where that is another one than the turn's model."""
+    is_first: bool = True
+    """Whether none was replaced by it: then a request's key is sealed with its salt."""
 
     @property
     def is_partial(self) -> bool:
@@ -97,7 +99,7 @@ class ToldTurn:
     error: str | None = None
     ended: str | None = None
     """When it was finished, or failed."""
-    request: Sequence[str] | None = None
+    request: tuple[str, str] | None = None
     """The commitment to its request key, and the digest of its request."""
     is_reconsidered: bool = False
     """Whether its user has chosen, or asked for and got, another answer than he was told first."""
@@ -120,20 +122,38 @@ class ToldTurn:
         sent = self.sent.get(fence)
         return None if sent is None else sent.prompt
 
-    def replace(self, fields: Iterable[tuple[Sequence[Any], str, int]]) -> None:
-        """Take notice of other texts in the place of its own, as an event lists them."""
-        for (what, *place), text, tokens in fields:
-            if what == "content" and place[0] == self.number and (said := self.text_at(*place[1:])) is not None:
-                said.text, said.tokens = text, tokens
+    def replace(self, fields: Iterable[tuple[Field, str, int]]) -> None:
+        """Take notice of other texts in the place of its own, as an event lists them.
 
-    def erase(self, fields: Iterable[Sequence[Any]], ranges: Iterable[Sequence[int]] = ()) -> None:
-        """Take notice of erased texts of its own, one by one or by ranges of turns, as an event lists them."""
+        Raises:
+            LookupError: it had no text there, or that was erased.
+        """
+        for (what, *place), text, tokens in fields:
+            if what == "content" and place[0] == self.number:
+                said = self._text(place)
+                if said.text is None:
+                    raise LookupError
+                said.text, said.tokens, said.is_first = text, tokens, False
+
+    def erase(self, fields: Iterable[Field], ranges: Iterable[Sequence[int]] = ()) -> None:
+        """Take notice of erased texts of its own, one by one or by ranges of turns, as an event lists them.
+
+        Raises:
+            LookupError: it had no text there.
+        """
         for what, *place in fields:
-            if what == "content" and place[0] == self.number and (said := self.text_at(*place[1:])) is not None:
-                said.text = None
+            if what == "content" and place[0] == self.number:
+                self._text(place).text = None
         if any(first <= self.number <= last for first, last in ranges):
             for said in self.texts():
                 said.text = None
+
+    def _text(self, place: Sequence[int]) -> ToldText:
+        _, side, candidate = place
+        said = self.text_at(side, candidate)
+        if said is None:
+            raise LookupError
+        return said
 
     def forget_prompt(self) -> None:
         """Be a turn of a given history, as under another context: the candidates tell their model by themselves."""
@@ -153,3 +173,64 @@ class ToldTurn:
         if side == MODEL:
             return self.candidates[candidate] if 0 <= candidate < len(self.candidates) else None
         return self.question if (side, candidate) == (USER, 0) else None
+
+
+class ToldSettings:
+    """What belongs to no turn, as events told it last."""
+
+    def __init__(self) -> None:
+        self.values: Body = {}
+        """By name; the context, the title and the examples as commitments, the labels as one."""
+        self.erased: set[str] = set()
+        """Which of context and title are gone."""
+
+    def set(self, told: Body) -> None:
+        """Take notice of what an event tells of them.
+
+        Raises:
+            ValueError, TypeError: it tells of no examples, or not of the tokens of each.
+        """
+        self.values |= {name: told[name] for name in _SETTINGS if name in told}
+        if "examples" in told:
+            self.values["examples"] = [[asked, answered] for asked, answered in told["examples"]]
+            if len(told["example_tokens"]) != len(told["examples"]):
+                raise ValueError
+        self.erased.difference_update(told)
+
+    def replace(self, fields: Iterable[tuple[Field, str, int | None]]) -> None:
+        """Take notice of other texts in the place of these, as an event lists them.
+
+        Raises:
+            LookupError, ValueError: there was none.
+        """
+        for each, text, tokens in fields:
+            self._change(each, text)
+            if each[0] == "context":
+                self.values["context_tokens"] = tokens
+            elif each[0] in ("input", "output"):
+                self.values["example_tokens"][each[1]] = tokens
+
+    def erase(self, fields: Iterable[Field]) -> None:
+        """Take notice of erased texts, as an event lists them.
+
+        Raises:
+            LookupError, ValueError: there was none.
+        """
+        for each in fields:
+            self._change(each, None)
+            if each[0] in ("context", "title"):
+                self.erased.add(each[0])
+
+    def _change(self, changed: Field, text: str | None) -> None:
+        what, *place = changed
+        if what in ("context", "title"):
+            if self.values[what] is None:
+                raise LookupError(what)
+            self.values[what] = text
+        elif what in ("input", "output"):
+            pair = self.values["examples"][place[0]]
+            if pair[what == "output"] is None:
+                raise LookupError(what)
+            pair[what == "output"] = text
+        elif what != "content":
+            raise ValueError(what)

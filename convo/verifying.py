@@ -52,7 +52,10 @@ def verify(evidence: Evidence, heads: Iterable[Head] = (), tick: Tick = lambda _
 class _Verification:
     def __init__(self, evidence: Evidence, heads: Iterable[Head]) -> None:
         self._stored, self._evidence = evidence.conversation, evidence
-        self._heads = {each.length: each.digest for each in heads}
+        self._heads: dict[int, set[bytes]] = {}
+        for each in heads:
+            self._heads.setdefault(each.length, set()).add(each.digest)
+        self._anchored_at: int | None = None
         self._replay = Replay(afterthoughts=evidence.afterthoughts)
         self._turns, self._messages = Cursor(evidence.turns), Cursor(evidence.messages)
         self._moment = lru_cache(maxsize=16)(evidence.moment)
@@ -72,6 +75,7 @@ class _Verification:
         for row in self._messages.until(None):
             self._find(CONTENT, UNTOLD, turn=row[1], field=place(row[2], row[3]))
         self._compare_end(length, head)
+        self._look_for_heads(length)
         self._compare_conversation()
         return Verdict(
             conversation=self._stored.id,
@@ -81,9 +85,10 @@ class _Verification:
             erased=self._found.erased,
             redacted=self._replay.redacted,
             unanswered=self._unanswered,
-            anchored_at=self._anchor(length),
+            anchored_at=self._anchored_at,
             faults=tuple(self._found.faults),
             fault_count=self._found.fault_count,
+            broken=frozenset(self._found.broken),
         )
 
     # ---- the chain
@@ -94,11 +99,11 @@ class _Verification:
         for _, number, kind, digest, body in self._evidence.events:
             if number != wanted:
                 self._find(CHAIN, MISSING, event=wanted)
-            if number < 1 or journal.link(head, number, kind, body) != digest:
+            if _link(head, number, kind, body) != digest:
                 self._find(CHAIN, "it, or what stands before it, is not what was linked", event=number)
             head, wanted = digest, number + 1
-            if self._heads.get(number, digest) != digest:
-                self._find(ANCHORED, REWRITTEN, event=number)
+            if number in self._heads:
+                self._anchor(number, digest)
             self._replay.take(number, kind, body)
             if len(self._replay.turns) > OPEN_TURNS:
                 self._settle()
@@ -126,12 +131,18 @@ class _Verification:
         elif stored.journal_head != head:
             self._find(CHAIN, "it is not the digest of the last event", field="journal_head")
 
-    def _anchor(self, length: int) -> int | None:
-        """Return how far the journal reaches what is known of it; find the heads that it does not reach."""
+    def _anchor(self, number: int, digest: bytes) -> None:
+        """Compare an event with the heads that were kept of it."""
+        if self._heads[number] == {digest}:
+            self._anchored_at = number
+        else:
+            self._find(ANCHORED, REWRITTEN, event=number)
+
+    def _look_for_heads(self, length: int) -> None:
+        """Find the heads that the journal does not reach."""
         for each in sorted(each for each in self._heads if each > length):
             what = f"it is not there, though its head was kept: the journal was cut, to {length} events"
             self._find(ANCHORED, what, event=each)
-        return max((each for each in self._heads if each <= length), default=None)
 
     # ---- the turns
 
@@ -169,14 +180,14 @@ class _Verification:
             stored[AT.lease_owner] is not None,
         )
         self._found.compare(TURN_FIELDS, found, told, turn.number)
-        if turn.request is not None or stored[AT.request_key] is not None:
+        if (turn.request, stored[AT.request_key], stored[AT.request_hash]) != (None, None, None):
             self._compare_request(turn, stored)
 
     def _compare_request(self, turn: ToldTurn, stored: Row) -> None:
-        """Compare a request's key, which is sealed with the salt of the user's message: it may be gone with that."""
+        """Compare a request's key, which is sealed with the salt of the user's first text: it may be gone with that."""
         key, digest = stored[AT.request_key], stored[AT.request_hash]
         named, asked = turn.request or (None, None)
-        if key is not None and self._salt is not None:
+        if key is not None and self._salt is not None and turn.question is not None and turn.question.is_first:
             key = sealed("request_key", key, self._salt)
         elif key is not None and named is not None:
             key = named
@@ -208,7 +219,7 @@ class _Verification:
     # ---- the conversation itself
 
     def _compare_conversation(self) -> None:
-        stored, replay = self._stored, self._replay
+        stored, replay, told = self._stored, self._replay, self._replay.settings.values
         compared = {
             "id": (stored.id, replay.conversation),
             "turn_count": (stored.turn_count, replay.last),
@@ -218,17 +229,17 @@ class _Verification:
             "forked_at": (stored.forked_at, replay.forked[1]),
             "created_at": (stored.created_at, self._moment(replay.began)),
             "updated_at": (stored.updated_at, self._moment(replay.changed)),
-            "parameters": (told_parameters(stored.parameters), replay.settings.get("parameters")),
-            "labels": (sealed_labels(stored), replay.settings.get("labels")),
-            **{name: (getattr(stored, name), replay.settings.get(name)) for name in _SETTINGS},
+            "parameters": (told_parameters(stored.parameters), told.get("parameters")),
+            "labels": (sealed_labels(stored), told.get("labels")),
+            **{name: (getattr(stored, name), told.get(name)) for name in _SETTINGS},
         }
-        found, told = zip(*compared.values(), strict=True)
-        self._found.compare(tuple(compared), found, told)
+        for name, (is_stored, is_told) in compared.items():
+            self._found.compare((name,), (is_stored,), (is_told,))
         for name in _PARTS:
-            text, salt, seal = getattr(stored, name), getattr(stored, f"{name}_salt"), replay.settings.get(name)
-            if text is not None or seal is not None or name in replay.erased:
+            text, salt, seal = getattr(stored, name), getattr(stored, f"{name}_salt"), told.get(name)
+            if (text, salt, seal) != (None, None, None) or name in replay.settings.erased:
                 self._found.compare_text(name, text, salt, seal, None, name)
-        self._compare_examples(replay.settings.get("examples", ()), replay.settings.get("example_tokens", ()))
+        self._compare_examples(told.get("examples", ()), told.get("example_tokens", ()))
 
     def _compare_examples(self, told: Sequence[Sequence[str | None]], tokens: Sequence[int]) -> None:
         stored = {row[1]: row for row in self._evidence.examples}
@@ -245,3 +256,11 @@ class _Verification:
                     ("input", "output"), texts[::2], texts[1::2], told[position], strict=True
                 ):
                     self._found.compare_text(kind, text, salt, seal, None, f"{where}.{kind}")
+
+
+def _link(head: bytes, number: int, kind: str, body: bytes) -> bytes | None:
+    """Return an event's digest; None where there can be none."""
+    try:
+        return journal.link(head, number, kind, body)
+    except (ValueError, OverflowError):
+        return None

@@ -84,12 +84,13 @@ class View:
         return self.read(lambda repository, record: repository.events(record))
 
     def verify(self, heads: Iterable[Head]) -> Verdict:
-        """Compare everything that is stored with the journal."""
-        self.refresh()
+        """Compare everything that is stored with the journal; its row is not read for it, as that may be forged."""
+        id, owner = self.record.id, self.record.owner
         with self.named():
-            verdict = auditing.verdict_of(self.database, self.record.id, heads)
+            self.database.read(lambda repository: repository.find_id(id, owner))
+            verdict = auditing.verdict_of(self.database, id, heads)
         if verdict is None:
-            raise ConversationNotFound(self.record.id)
+            raise ConversationNotFound(id)
         return verdict
 
     def as_prompt(self, text: str | None) -> MessagePrompt:

@@ -35,6 +35,8 @@ class Moody:
         meanwhile()
         if self.mood == "fail":
             raise convo.ServerFailed("it is down", status=500)
+        if self.mood == "too long" and len(request.messages) > 1:
+            raise convo.ContextLengthExceeded("it is too long", status=400)
         rng, count = self.rng, request.parameters.candidate_count or 1
         answers = [f"{rng.choice(WORDS)} {rng.randrange(5)}{rng.choice(['', chr(0)])}" for _ in range(count)]
         candidates = [convo.Candidate(0, each, rng.choice([None, "stop", "length"])) for each in answers]
@@ -60,7 +62,7 @@ class RandomStore:
 
     def run(self, steps: int) -> None:
         for _ in range(steps):
-            self.model.mood = "answer"
+            self.model.mood = self.rng.choice(["answer"] * 9 + ["too long"])
             with contextlib.suppress(convo.ConvoError):
                 self.rng.choice(self.steps)(self.rng.choice(self.talks))
 
@@ -186,4 +188,5 @@ def fill(store: convo.Store) -> convo.Conversation:
     talk.send("the third", request_key="another key")
     fork = talk.fork(at=2, name="fork")
     fork.send("in the fork")
+    store.create(model="m/one", name="bare", owner="acme")
     return talk

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import delete, text, update
+from sqlalchemy.orm import Session
 
 import convo
 from convo import journal
@@ -120,6 +121,7 @@ def unsound(seeds: range, steps: int, url: str = "sqlite://") -> Iterator[str]:
 
 TURN_3 = "conversation_id = (SELECT id FROM convo_conversations WHERE name = 'talk') AND turn = 3"
 TURN_2 = TURN_3.replace("turn = 3", "turn = 2")
+NUMBER_4 = TURN_3.replace("turn = 3", "number = 4")
 NUMBER_3 = TURN_3.replace("turn =", "number =")
 FORGERIES: dict[str, tuple[list[str], tuple[str, int | None, str | None]]] = {
     "a byte of a message": (
@@ -263,15 +265,15 @@ HELD = ("lease_owner", "lease_expires")
 """Of which events tell only whether there is one: by whose name a turn is answered, and until when."""
 
 
-def changed(value: Any) -> Any:
-    """Return another value of the same kind."""
+def others(value: Any) -> list[Any]:
+    """Return other values, of which a column takes one at least."""
     if value is None:
-        return 1
+        return [1, bytes(32), bytes(16)]
     if isinstance(value, int):
-        return value + 1000
+        return [value + 1000]
     if isinstance(value, bytes):
-        return value[:-1] + bytes([value[-1] ^ 1])
-    return value[:-1] + chr(ord(value[-1]) ^ 1) if value else "x"
+        return [value[:-1] + bytes([value[-1] ^ 1])]
+    return [value[:-1] + chr(ord(value[-1]) ^ 1) if value else "x"]
 
 
 def cells(driver: Any) -> Iterator[tuple[str, str, Any, Any]]:
@@ -295,25 +297,57 @@ def test_whatever_is_changed_is_found(filled: convo.Store):
 
 def is_missed(store: convo.Store, table: str, column: str, key: dict[str, Any], value: Any) -> bool:
     """Change a value, and return whether nothing is found; change it back."""
-    where = " AND ".join(f"{name} = ?" for name in key)
     with store.engine.connect() as connection:
         driver = connection.connection.dbapi_connection
         for each in REFERENCES_OFF:
             driver.execute(each)
-        driver.execute("BEGIN")
-        try:
-            driver.execute(f'UPDATE {table} SET "{column}" = ? WHERE {where}', (changed(value), *key.values()))
-        except sqlite3.IntegrityError:  # a text where a number belongs: the table is STRICT
-            driver.execute("ROLLBACK")
-            return False
-        driver.execute("COMMIT")
+        new = next(each for each in others(value) if is_taken(driver, table, column, key, each))
     is_found = bool(faults(store))
     with store.engine.connect() as connection:
         driver = connection.connection.dbapi_connection
-        moved = changed(value) if column in key else None
-        found = {**key, column: moved} if column in key else key
-        driver.execute(f'UPDATE {table} SET "{column}" = ? WHERE {where}', (value, *found.values()))
+        assert is_taken(driver, table, column, {**key, column: new} if column in key else key, value)
     return not is_found
+
+
+def is_taken(driver: Any, table: str, column: str, key: dict[str, Any], value: Any) -> bool:
+    """Change a value, and return whether the table, which is STRICT, takes one of its type."""
+    where = " AND ".join(f"{name} = ?" for name in key)
+    try:
+        changed = driver.execute(f'UPDATE {table} SET "{column}" = ? WHERE {where}', (value, *key.values()))
+    except sqlite3.IntegrityError:
+        return False
+    return changed.rowcount == 1
+
+
+# ---- what is written otherwise, put where nothing was, or hidden behind other faults
+
+PARAMETERS = "UPDATE convo_turns SET parameters = "
+UNUSUAL = {
+    "a context where there was none": "UPDATE convo_conversations SET context = 'Obey.' WHERE name = 'bare'",
+    "a salt where there was none": "UPDATE convo_conversations SET title_salt = zeroblob(32) WHERE name = 'bare'",
+    "a text without its salt": f"UPDATE convo_messages SET salt = NULL WHERE side = 0 AND {TURN_3}",
+    "a salt without its text": f"UPDATE convo_messages SET content = NULL WHERE side = 0 AND {TURN_3}",
+    "a number as a text": f"""{PARAMETERS}'{{"temperature":"0.25"}}' WHERE {NUMBER_4}""",
+    "a name that stands twice": f"""{PARAMETERS}'{{"temperature":9,"temperature":0.25}}' WHERE {NUMBER_4}""",
+    "a space": f"""{PARAMETERS}'{{"temperature": 0.25}}' WHERE {NUMBER_4}""",
+    "metadata that is written otherwise": """UPDATE convo_conversations SET metadata = '{"n":1.5, "bot":"x"}'""",
+}
+
+
+@pytest.mark.parametrize("forgery", UNUSUAL)
+def test_an_unusual_forgery_is_found(filled: convo.Store, forgery: str):
+    forge(filled, UNUSUAL[forgery])
+    assert {"content"} == {str(each.promise) for each in faults(filled)}
+
+
+def test_many_faults_hide_no_broken_promise(filled: convo.Store):
+    heads, talk = list(filled.heads()), filled.get("talk", owner="acme")
+    forge(filled, "UPDATE convo_messages SET author = 'nobody', repaired = 7")
+    with filled.engine.begin() as connection:
+        connection.execute(delete(EVENTS).where(EVENTS.c.conversation_id == talk.id, EVENTS.c.number == talk.version))
+    verdict = next(each for each in filled.verify(heads=heads) if each.conversation == talk.id)
+    assert {"chain", "content", "anchored"} == verdict.broken == {each.promise for each in verdict.faults}
+    assert FAULTS_TOLD < len(verdict.faults) < verdict.fault_count
 
 
 # ---- what only a head that was kept can tell
@@ -403,6 +437,14 @@ SOME_ID = "01a219ca-b69e-73c0-94c2-57717685ee7d"
 DIGEST = 64 * "0"
 
 
+def test_heads_that_contradict_each_other_are_a_fault(filled: convo.Store):
+    heads, talk = list(filled.heads()), filled.get("talk", owner="acme")
+    another = convo.Head(talk.id, talk.version, bytes(32))
+    assert ("anchored", talk.version) == only_fault(filled, [another, *heads])
+    assert ("anchored", talk.version) == only_fault(filled, [*heads, another])
+    assert [None] == [each.anchored_at for each in filled.verify("talk", owner="acme", heads=[another])]
+
+
 def test_a_head_reads_as_it_was_written():
     head = convo.Head(SOME_ID, 12, bytes(range(32)))
     assert head == convo.Head.parse(str(head)) == convo.Head.parse(f" {head}\n")
@@ -416,32 +458,126 @@ def test_what_is_no_head_is_refused(line: str):
 
 # ---- hostile rows
 
+DEEP = "[" * 50_000 + "]" * 50_000
+
 
 @pytest.mark.parametrize(
     "statement",
     [
         "UPDATE convo_events SET body = CAST('no json' AS BLOB)",
         "UPDATE convo_events SET body = CAST('[1]' AS BLOB)",
+        f"UPDATE convo_events SET body = CAST('{DEEP}' AS BLOB)",
         "UPDATE convo_events SET body = x'ff'",
         "UPDATE convo_events SET kind = '_init__'",
+        "UPDATE convo_events SET kind = CAST(x'ff' AS TEXT)",
         "UPDATE convo_events SET number = -number",
         "UPDATE convo_conversations SET parameters = 'no json', metadata = 'none', created_at = 9223372036854775807",
+        "UPDATE convo_conversations SET parameters = '[]', journal_length = 9223372036854775807",
+        f"UPDATE convo_conversations SET metadata = '{DEEP}'",
         "UPDATE convo_turns SET parameters = '[]', created_at = -9223372036854775808",
         "UPDATE convo_messages SET salt = x'00'",
+        "UPDATE convo_messages SET side = 7 WHERE side = 1 AND candidate = 0",
         "UPDATE convo_messages SET content = CAST(x'ff' AS TEXT) WHERE turn = 3 AND side = 0",
         f"UPDATE convo_turns SET conversation_id = x'00' WHERE {NUMBER_3}",
         "UPDATE convo_conversations SET id = x'0102' WHERE name = 'talk'",
     ],
 )
 def test_rows_that_cannot_be_read_are_faults_and_no_errors(filled: convo.Store, statement: str):
+    ids = {each.conversation for each in filled.heads()}
     forge(filled, statement)
-    assert any(not each.is_sound for each in filled.verify())
+    verdicts = list(filled.verify())
+    assert any(not each.is_sound for each in verdicts)
+    assert len(ids) <= len(verdicts)
+    named = [] if "SET id" in statement else list(filled.verify("talk", owner="acme"))
+    assert not any(each.is_sound for each in named)
+
+
+HOSTILE: dict[str, dict[str, Any]] = {
+    "create": {"examples": 5},
+    "history": {"texts": {}},
+    "begin": {"request": 5},
+    "resume": {"turn": "x"},
+    "finish": {"usage": [1, 2, 3]},
+    "fail": {"fence": 99},
+    "choose": {"chosen": True},
+    "update": {"changes": None},
+    "regenerate": {"window": None},
+}
+OF_ALL: list[dict[str, Any]] = [
+    {"at": []},
+    {"at": None},
+    {"turn": None},
+    {"turn": -1},
+    {"turn": 10**12},
+    {"fence": "1"},
+]
+
+
+@pytest.mark.parametrize("told", OF_ALL, ids=str)
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_an_event_that_makes_no_sense_is_a_fault_though_it_is_linked(
+    filled: convo.Store, kind: str, told: dict[str, Any]
+):
+    for each in (HOSTILE[kind], told):
+        [number, *_] = [event.number for event in filled.get("talk", owner="acme").events() if event.kind == kind]
+        relinked(filled, lambda body, each=each: body.update(each), number)
+        assert 3 == len(list(filled.verify()))
+        assert any(not verdict.is_sound for verdict in filled.verify())
+
+
+NEVER = {
+    "a turn": {"fields": [["content", 99, 0, 0]]},
+    "a candidate": {"fields": [["content", 2, 1, 7]]},
+    "a candidate of the last turn": {"fields": [["content", 4, 1, 7]]},
+    "turns": {"turns": [[3, 60]]},
+    "turns that go backwards": {"turns": [[3, 1]]},
+    "an example": {"fields": [["input", 7]]},
+    "something else": {"fields": [["label", 1]]},
+    "a number": {"fields": [5]},
+}
+
+
+@pytest.mark.parametrize("fields", NEVER)
+@pytest.mark.parametrize("kind", ["erase", "redact"])
+def test_what_was_never_there_cannot_be_taken_away(filled: convo.Store, kind: str, fields: str):
+    body = dict(NEVER[fields])
+    if kind == "redact":
+        body = {
+            "fields": [[each, journal.encode(bytes(32)), 1] for each in body.get("fields", [["content", 77, 0, 0]])]
+        }
+    append(filled, "talk", kind, body)
+    assert {"content"} == {str(each.promise) for each in faults(filled)}
+
+
+@pytest.mark.parametrize("part", ["context", "title"])
+def test_a_part_that_was_never_there_cannot_be_erased(filled: convo.Store, part: str):
+    append(filled, "bare", "erase", {"fields": [[part]]})
+    assert {"content"} == {str(each.promise) for each in faults(filled)}
+
+
+def append(store: convo.Store, name: str, kind: str, body: dict[str, Any]) -> None:
+    """Append an event of which no row tells."""
+    with Session(store.engine) as session:
+        repository = convo.ConversationRepository(session)
+        record = repository.find(name, "acme")
+        repository._append(record, kind, body, record.updated_at)
+        session.commit()
+
+
+@pytest.mark.parametrize("time", ["infinity", "20000-01-01", "2026-01-01 BC"])
+def test_a_time_that_python_does_not_know_is_a_fault_on_postgresql(postgres_store_url: str, time: str):
+    with convo.Store(postgres_store_url) as store:
+        fill(store)
+        with store.engine.begin() as connection:
+            connection.exec_driver_sql(f"UPDATE convo_turns SET created_at = '{time}' WHERE number = 3")
+        assert {("content", 3, "created_at")} == {(each.promise, each.turn, each.field) for each in faults(store)}
 
 
 def test_a_conversation_with_many_faults_tells_the_first_and_counts_all(filled: convo.Store):
     forge(filled, "UPDATE convo_messages SET content = 'other', tokens = 77, author = 'nobody', repaired = 5")
     verdict = next(each for each in filled.verify() if not each.is_sound)
     assert len(verdict.faults) == FAULTS_TOLD < verdict.fault_count
+    assert frozenset({"content"}) == verdict.broken
     assert (True, False) == (verdict.keeps(convo.Promise.CHAIN), verdict.keeps(convo.Promise.CONTENT))
 
 

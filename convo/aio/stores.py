@@ -177,13 +177,17 @@ class AsyncStore:
                 yield each
 
     def verify(
-        self, *, heads: Iterable[Head] = (), progress: Callable[[int], None] | None = None
+        self,
+        *references: str,
+        owner: str | None = None,
+        heads: Iterable[Head] = (),
+        progress: Callable[[int], None] | None = None,
     ) -> AsyncGenerator[Verdict, None]:
-        """Yield what is found when each conversation, of every owner, is compared with its journal; by id.
+        """Yield what is found when everything that is stored of conversations is compared with their journals.
 
         `progress` is called in a thread.
         """
-        return self._verdicts(Audit(heads, progress or (lambda _: None)))
+        return self._verdicts(Audit(references, prepare.owner_of(owner), heads, progress or (lambda _: None)))
 
     async def _verdicts(self, audit: Audit) -> AsyncGenerator[Verdict, None]:
         while not audit.is_done:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from convo.audits import Head, Verdict
     from convo.stores import Store
 
+NOT_OF_THESE = "none of the heads is of these conversations"
 NOT_ANCHORED = "no heads were given: an end that was cut off, or a journal written anew as a whole, is not found"
 
 
@@ -57,11 +58,12 @@ def verify(
     if bool(references) == whole:
         raise typer.BadParameter("name conversations, or say --all", param_hint="ID")
     known = [] if heads_file is None else list(_heads_in(heads_file))
-    summary = Summary(is_anchored=heads_file is not None)
-    with open_store(context) as store:
-        for verdict in _verdicts(store, references or (), context.obj["owner"], known):
+    summary = Summary(has_heads=heads_file is not None)
+    with open_store(context) as store, _progress(store, is_shown=whole) as progress:
+        owner = context.obj["owner"]
+        for verdict in store.verify(*references or (), owner=owner, heads=known, progress=progress):
             summary.add(verdict)
-            if references or not verdict.is_sound:
+            if as_json and not (whole and verdict.is_sound):
                 summary.told.append(verdict)
             if not as_json and not verdict.is_sound:
                 _show_faults(verdict)
@@ -73,35 +75,46 @@ def verify(
         raise typer.Exit(EXIT_UNSOUND)
 
 
+_COUNTED = ("conversations", "events", "turns", "texts", "erased", "redacted", "unanswered", "anchored", "faults")
+
+
 @dataclass(slots=True)
 class Summary:
     """What was found in all conversations together."""
 
-    is_anchored: bool
+    has_heads: bool
     """Whether heads were given."""
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTED, 0))
     broken: Counter[str] = field(default_factory=Counter)
     """How many conversations break which promise."""
     unsound: int = 0
     told: list[Verdict] = field(default_factory=list)
-    """Those that are shown one by one."""
+    """Those that are told one by one."""
 
     def add(self, verdict: Verdict) -> None:
         """Take notice of a conversation."""
-        names = ("events", "turns", "texts", "erased", "redacted", "unanswered")
-        self.counts.update({name: getattr(verdict, name) for name in names})
-        self.counts.update(conversations=1, faults=verdict.fault_count, anchored=verdict.anchored_at is not None)
-        self.broken.update({each.promise for each in verdict.faults})
+        for name in ("events", "turns", "texts", "erased", "redacted", "unanswered"):
+            self.counts[name] += getattr(verdict, name)
+        self.counts["conversations"] += 1
+        self.counts["faults"] += verdict.fault_count
+        self.counts["anchored"] += verdict.anchored_at is not None
+        self.broken.update(verdict.broken)
         self.unsound += not verdict.is_sound
 
-    def as_json(self) -> dict[str, Any]:
-        """Return it for programs: totals, whether each promise is kept, and the conversations that are shown."""
+    def keeps(self, promise: str) -> bool | None:
+        """Return whether a promise is kept; None where nothing was given to tell."""
         from convo.audits import Promise
 
-        kept: dict[str, bool | None] = {each: not self.broken[each] for each in Promise}
-        if not self.is_anchored:
-            kept[Promise.ANCHORED] = None
-        return {"sound": not self.unsound, **self.counts, "promises": kept, "verdicts": self.told}
+        if promise == Promise.ANCHORED and not self.counts["anchored"] and not self.broken[promise]:
+            return None
+        return not self.broken[promise]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for programs: totals, whether each promise is kept, and the conversations that are told."""
+        from convo.audits import Promise
+
+        promises = {str(each): self.keeps(each) for each in Promise}
+        return {"sound": not self.unsound, **self.counts, "promises": promises, "verdicts": self.told}
 
 
 def _heads_in(file: str) -> Iterator[Head]:
@@ -114,7 +127,7 @@ def _heads_in(file: str) -> Iterator[Head]:
     from convo.errors import InvalidInput
 
     try:
-        with contextlib.nullcontext(sys.stdin) if file == "-" else open(file, encoding="utf-8") as lines:  # noqa: PTH123 - one of two
+        with contextlib.nullcontext(sys.stdin) if file == "-" else open(file, encoding="utf-8-sig") as lines:  # noqa: PTH123 - one of two
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     try:
@@ -127,29 +140,16 @@ def _heads_in(file: str) -> Iterator[Head]:
         raise InvalidInput(f"{file} is not what `convo heads` printed: it is no UTF-8") from None
 
 
-def _verdicts(store: Store, references: Iterable[str], owner: str | None, known: list[Head]) -> Iterator[Verdict]:
-    """Yield the verdicts of some conversations, or of all; on a terminal, show how far it is."""
-    if references:
-        found = [store.get(reference, owner=owner) for reference in references]
-        for talk in {each.id: each for each in found}.values():
-            yield talk.verify(heads=[each for each in known if each.conversation == talk.id])
-        return
-    with _progress(store) as progress:
-        yield from store.verify(heads=known, progress=progress)
-
-
 @contextlib.contextmanager
-def _progress(store: Store) -> Iterator[Callable[[int], None] | None]:
+def _progress(store: Store, *, is_shown: bool) -> Iterator[Callable[[int], None] | None]:
     """Yield what takes notice of progress: on a terminal a bar, elsewhere nothing."""
-    if not sys.stderr.isatty():
+    if not (is_shown and sys.stderr.isatty()):
         yield None
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from convo.store.repository import ConversationRepository
-
-    total = store.database.read(ConversationRepository.count_events)
+    total = sum(each.length for each in store.heads())
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("events", total=total)
@@ -184,7 +184,7 @@ def _show(summary: Summary) -> None:
         say("self-consistent; those that had a head are as they were when it was kept")
 
 
-def _contents(counts: Counter[str]) -> str:
+def _contents(counts: dict[str, int]) -> str:
     told = [_counted(counts["events"], "event"), _counted(counts["turns"], "turn"), _counted(counts["texts"], "text")]
     told += [f"{counts[name]} {name}" for name in ("erased", "redacted", "unanswered") if counts[name]]
     return ", ".join(told)
@@ -193,13 +193,13 @@ def _contents(counts: Counter[str]) -> str:
 def _state(summary: Summary, promise: str) -> str:
     from convo.audits import Promise
 
-    if promise == Promise.ANCHORED and not summary.is_anchored:
-        return NOT_ANCHORED
     if broken := summary.broken[promise]:
         return f"broken in {_counted(broken, 'conversation')}"
-    if promise == Promise.ANCHORED:
-        return f"kept: a head of {summary.counts['anchored']:,} of {summary.counts['conversations']:,} was given"
-    return "kept"
+    if promise != Promise.ANCHORED:
+        return "kept"
+    if not summary.counts["anchored"]:
+        return NOT_OF_THESE if summary.has_heads else NOT_ANCHORED
+    return f"kept: a head of {summary.counts['anchored']:,} of {summary.counts['conversations']:,} was given"
 
 
 def _counted(count: int, what: str) -> str:

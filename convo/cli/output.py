@@ -63,6 +63,8 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any of convo's values
         return {name: plain(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [plain(each) for each in value]
+    if isinstance(value, frozenset):
+        return sorted(value)
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return value.hex() if isinstance(value, bytes) else value

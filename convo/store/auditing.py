@@ -1,29 +1,30 @@
 """The statements of an audit: everything of some conversations, each table read once, in the order of its keys.
 
+Of the events those that may change turns of long ago are read beforehand, too.
+
 Values come as the database has them, since one that was forged may be none of its type.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Table, Text, func, select, text, type_coerce
+from sqlalchemy import ColumnElement, Select, Table, Text, select, type_coerce
 from sqlalchemy.types import NullType
 
+from convo.afterthoughts import KINDS, Afterthoughts
 from convo.audits import Head
 from convo.evidence import OF_REQUEST, TEXT_FIELDS, TURN_FIELDS, Evidence, Row, StoredConversation
-from convo.replay import AFTERTHOUGHTS
+from convo.store.columns import ConversationId, Json, UtcTime, as_stored_time, microseconds
 from convo.store.ledger import Ledger
 from convo.store.rows import CONVERSATIONS, EVENTS, EXAMPLES, MESSAGES, TURNS
-from convo.told import Afterthought
 
 PAGE = 200
 """How many conversations are read in one transaction."""
@@ -47,19 +48,11 @@ class Span(NamedTuple):
         return bounds if self.last is None else [*bounds, id <= self.last]
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXAMPLE = ("position", "tokens", "input", "input_salt", "output", "output_salt")
-_AS_TEXT = ("parameters", "metadata")
-_AS_IT_IS = ("id", "conversation_id", "forked_from", "created_at", "updated_at", "finished_at")
 
 
 class Auditing(Ledger):
     """Everything that is read to verify conversations."""
-
-    def take_snapshot(self) -> None:
-        """Let all that is read in this transaction be as it is at one moment; first of all statements."""
-        if self._is_on_postgresql:  # SQLite does so by itself
-            self._execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
 
     @contextlib.contextmanager
     def reading_anything(self) -> Iterator[None]:
@@ -82,21 +75,17 @@ class Auditing(Ledger):
             wanted = wanted.where(CONVERSATIONS.c.id > after)
         return [Head(_as_text(row.id), row.journal_length, row.journal_head) for row in self._execute(wanted)]
 
-    def count_events(self) -> int:
-        """Return how many events all journals have, by what the conversations tell of them."""
-        return int(self._execute(select(func.coalesce(func.sum(CONVERSATIONS.c.journal_length), 0))).scalar_one())
-
     def evidence(self, span: Span) -> Iterator[Evidence | str]:
         """Yield all rows of some conversations, to be read as they come; for rows that belong to none, their id."""
         read = partial(self._rows, span)
-        kinds = EVENTS.c.kind.in_(AFTERTHOUGHTS)
+        may_come_late = EVENTS.c.kind.in_(KINDS)
         events = _Groups(read(EVENTS, ("number", "kind", "digest", "body")))
-        told = _Groups(read(EVENTS, ("number", "kind", "body"), kinds))
+        told = _Groups(read(EVENTS, ("number", "kind", "body"), may_come_late))
         turns = _Groups(read(TURNS, ("number", *TURN_FIELDS, *OF_REQUEST)))
         messages = _Groups(read(MESSAGES, ("turn", "side", "candidate", *TEXT_FIELDS, "salt", "content")))
         examples = _Groups(read(EXAMPLES, _EXAMPLE))
         tables = (events, told, turns, messages, examples)
-        for row in read(CONVERSATIONS, _CONVERSATION):
+        for row in read(CONVERSATIONS, StoredConversation._fields):
             yield from _strays(tables, row[0])
             yield Evidence(
                 conversation=_conversation(row),
@@ -104,18 +93,16 @@ class Auditing(Ledger):
                 turns=turns.of(row[0]),
                 messages=messages.of(row[0]),
                 examples=list(examples.of(row[0])),
-                afterthoughts=[_afterthought(*each[1:]) for each in told.of(row[0])],
-                moment=self._moment,
+                afterthoughts=Afterthoughts((number, kind, body) for _, number, kind, body in told.of(row[0])),
+                moment=_as_postgresql_has_it if self._is_on_postgresql else _as_sqlite_has_it,
             )
+            for table in tables:
+                table.leave(row[0])
         yield from _strays(tables, None)
 
     @property
     def _is_on_postgresql(self) -> bool:
         return self._session.get_bind().dialect.name == "postgresql"
-
-    @property
-    def _moment(self) -> Callable[[str], Any]:
-        return _time if self._is_on_postgresql else _microseconds
 
     def _rows(self, span: Span, table: Table, names: Sequence[str], *which: ColumnElement[bool]) -> Iterator[Row]:
         id = table.c.id if table is CONVERSATIONS else table.c.conversation_id
@@ -137,6 +124,11 @@ class _Groups:
     def _advance(self) -> None:
         self._next = next(self._groups, None)
 
+    def leave(self, id: object) -> None:
+        """Skip what was not read of one conversation."""
+        if self._next is not None and self._next[0] == id:
+            self._advance()
+
     def before(self, id: object) -> Iterator[object]:
         """Yield the ids of the groups before one, or of all that are left, and skip them."""
         while self._next is not None and (id is None or self._next[0] < id):
@@ -156,29 +148,19 @@ def _strays(tables: Sequence[_Groups], id: object) -> Iterator[str]:
 
 
 def _raw(table: Table, name: str) -> ColumnElement[Any]:
-    """Return a column as the database has it."""
-    if name in _AS_TEXT:
-        return type_coerce(table.c[name], Text())
-    return type_coerce(table.c[name], NullType()) if name in _AS_IT_IS else table.c[name]
-
-
-_CONVERSATION = (
-    *("id", "owner", "name", "metadata", "user_author", "model_author", "label_salt", "model", "parameters"),
-    *("input_token_limit", "trim", "context", "context_salt", "context_tokens", "title", "title_salt"),
-    *("first_position", "turn_count", "fence", "journal_length", "journal_head", "forked_from", "forked_at"),
-    *("created_at", "updated_at"),
-)
+    """Return a column as the database has it; a time of PostgreSQL as its text, as it may be one beyond Python's."""
+    column = table.c[name]
+    if isinstance(column.type, UtcTime):
+        return as_stored_time(column)
+    if isinstance(column.type, Json):
+        return type_coerce(column, Text())
+    return type_coerce(column, NullType()) if isinstance(column.type, ConversationId) else column
 
 
 def _conversation(row: Row) -> StoredConversation:
-    of = dict(zip(_CONVERSATION, row, strict=True))
-    forked_from = of.pop("forked_from")
-    return StoredConversation(
-        id=_as_text(of.pop("id")),
-        authors=(of.pop("user_author"), of.pop("model_author")),
-        forked_from=None if forked_from is None else _as_text(forked_from),
-        **of,
-    )
+    stored = StoredConversation(*row)
+    forked_from = None if stored.forked_from is None else _as_text(stored.forked_from)
+    return stored._replace(id=_as_text(stored.id), forked_from=forked_from)
 
 
 def _as_text(id: Any) -> str:  # noqa: ANN401 - bytes or a UUID, by database
@@ -188,23 +170,14 @@ def _as_text(id: Any) -> str:  # noqa: ANN401 - bytes or a UUID, by database
     return id.hex() if isinstance(id, bytes) else str(id)
 
 
-def _afterthought(number: int, kind: str, body: bytes) -> Afterthought:
-    """Return an event that is read beforehand; one that is no JSON is found when its turn comes."""
-    try:
-        return Afterthought(number, kind, json.loads(body))
-    except ValueError:
-        return Afterthought(number, kind, {})
+def _as_postgresql_has_it(told: str) -> str:
+    """Return a time of an event, milliseconds and Z, as as_stored_time() reads it there: microseconds, and the era."""
+    return f"{told[:-1]}000 AD"
 
 
-def _time(told: str) -> datetime | None:
-    """Return the time that an event tells; None when it is none."""
+def _as_sqlite_has_it(told: str) -> int | None:
+    """Return a time of an event as as_stored_time() reads it there; None when it is none."""
     try:
-        return datetime.fromisoformat(told)
+        return microseconds(datetime.fromisoformat(told))
     except (ValueError, TypeError):
         return None
-
-
-def _microseconds(told: str) -> int | None:
-    """Return that time as SQLite has it."""
-    at = _time(told)
-    return None if at is None or at.tzinfo is None else (at - _EPOCH) // timedelta(microseconds=1)

@@ -15,16 +15,11 @@ from typing import Any
 import uuid_utils.compat
 from sqlalchemy import ColumnElement, Table, and_, case, cast, func, insert, literal, not_, null, select
 
+from convo import journal
 from convo.errors import TurnNotFound
+from convo.store import bodies
 from convo.store.columns import event_turn
-from convo.store.conversations import (
-    Conversations,
-    commitment,
-    context_body,
-    examples_body,
-    labels,
-    settings_body,
-)
+from convo.store.conversations import Conversations
 from convo.store.ledger import new_salt, utc_now
 from convo.store.rows import CONVERSATIONS, EVENTS, EXAMPLES, MESSAGES, TURNS
 from convo.store.turns import Turns
@@ -101,16 +96,16 @@ class Branches(Conversations, Turns):
         salts = {"title": new_salt(), "label": new_salt()}
         self._insert_conversation(record, salts)
         told: dict[str, Any] = {"from": parent.id, "conversation": new.id, "turn": turn, "fence": parent.fence}
-        told |= settings_body(record)
-        told |= {"title": commitment("title", record.title, salts["title"])}
-        told |= {"labels": commitment("labels", labels(record), salts["label"])}
+        told |= bodies.settings(record)
+        told |= {"title": journal.sealed("title", record.title, salts["title"])}
+        told |= {"labels": journal.sealed("labels", bodies.labels(record), salts["label"])}
         told |= self._other_prompt(parent, turn, length)
         if new.context is not KEEP:
-            told |= context_body(record)
+            told |= bodies.context(record)
         if isinstance(new.examples, Keep):
             self._copy(EXAMPLES, parent, record)
         else:
-            told |= examples_body(self._insert_examples(record, new.examples))
+            told |= bodies.examples(self._insert_examples(record, new.examples))
         lost = (*_OF_REQUEST, *(_OF_ATTEMPT if new.has_other_prompt else ()))
         self._copy(TURNS, parent, record, TURNS.c.number <= turn, instead=_nothing(TURNS, lost))
         said = (MESSAGES.c.turn <= turn, *self._not_late(parent, turn, length))

@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, DateTime, Dialect, Integer, LargeBinary, Text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import NullType, TypeEngine
 
 from convo.errors import StoredDataError
 
@@ -44,6 +44,11 @@ class ConversationId(TypeDecorator[str]):
         return str(uuid.UUID(bytes=value)) if value is not None and dialect.name == "sqlite" else value
 
 
+def microseconds(at: datetime) -> int:
+    """Return an aware time in microseconds since 1970: as SQLite has it."""
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
 class UtcTime(TypeDecorator[datetime]):
     """An aware UTC datetime: microseconds since 1970 on SQLite, timestamptz on PostgreSQL."""
 
@@ -61,15 +66,16 @@ class UtcTime(TypeDecorator[datetime]):
         if value.tzinfo is None:
             msg = f"{value} has no time zone"
             raise ValueError(msg)
-        return (value - _EPOCH) // timedelta(microseconds=1) if dialect.name == "sqlite" else value
+        return microseconds(value) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ANN401 - number or time, by database
         """Turn the column's value into a UTC time."""
         if value is None:
             return None
-        if dialect.name == "sqlite":
-            return _EPOCH + timedelta(microseconds=value)
-        return value.astimezone(UTC)  # type: ignore[no-any-return]  # the driver gives a datetime
+        try:
+            return _EPOCH + timedelta(microseconds=value) if dialect.name == "sqlite" else value.astimezone(UTC)
+        except OverflowError:
+            raise StoredDataError("a stored time is none: restore the store from a backup") from None
 
 
 class Json(TypeDecorator[Mapping[str, Any]]):
@@ -89,9 +95,30 @@ class Json(TypeDecorator[Mapping[str, Any]]):
         if value is None:
             return None
         try:
-            return json.loads(value)  # type: ignore[no-any-return]  # an object, as written above
-        except ValueError:
-            raise StoredDataError("a stored JSON text cannot be read: restore the store from a backup") from None
+            found = json.loads(value)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise StoredDataError("a stored JSON text cannot be read: restore the store from a backup")
+        return found
+
+
+class as_stored_time(FunctionElement[Any]):  # noqa: N801 - a function in SQL, written as one
+    """A UtcTime as the database has it, whatever it is: microseconds on SQLite, its text with its era on PostgreSQL."""
+
+    type = NullType()
+    inherit_cache = True
+
+
+@compiles(as_stored_time, "sqlite")
+def _time_sqlite(element: as_stored_time, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - the hook's signature
+    return str(compiler.process(element.clauses, **options))
+
+
+@compiles(as_stored_time, "postgresql")
+def _time_postgresql(element: as_stored_time, compiler: SQLCompiler, **options: Any) -> str:  # noqa: ANN401 - the hook's signature
+    at = f"{compiler.process(element.clauses, **options)} AT TIME ZONE 'UTC'"
+    return f"to_char({at}, 'YYYY-MM-DD\"T\"HH24:MI:SS.US AD')"
 
 
 class database_now_ms(FunctionElement[int]):  # noqa: N801 - a function in SQL, written as one

@@ -15,11 +15,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from convo import journal
 from convo.errors import AmbiguousId, ConversationNotFound, NameTaken
-from convo.store import rows
+from convo.store import bodies, rows
 from convo.store.ledger import Ledger, Trace, new_salt, utc_now
 from convo.store.rows import CONVERSATIONS, EXAMPLES, MESSAGES, TURNS
 from convo.text import clean_text
-from convo.tokens import ESTIMATE_VERSION
 from convo.values import DONE, MINIMAL, MODEL, USER, ConversationRecord, Example, Message, Parameters
 
 MIN_PREFIX = 4
@@ -93,7 +92,7 @@ class Conversations(Ledger):
         self._insert_conversation(record, salts)
         examples = self._insert_examples(record, new.examples)
         opening = replace(new.opening, salt=new_salt()) if new.opening else None
-        record = self._append(record, "create", _created(record, salts, examples, opening), at)
+        record = self._append(record, "create", bodies.created(record, salts, examples, opening), at)
         return self._insert_history(record, opening, _salted(new.history), _salted(new.unchosen), at)
 
     def find(self, reference: str, owner: str = "") -> ConversationRecord:
@@ -104,18 +103,15 @@ class Conversations(Ledger):
             AmbiguousId: a prefix of several ids; the first MATCHES_SHOWN are told.
             InvalidText: nothing can have that name.
         """
-        reference = clean_text(reference, "id or name")
-        if (whole := whole_id(reference)) is not None:
-            found = self._select(CONVERSATIONS.c.id == whole, CONVERSATIONS.c.owner == owner)
-        else:
-            found = self._select(CONVERSATIONS.c.name == reference, CONVERSATIONS.c.owner == owner)
-            found = found or self._by_prefix(reference, owner)
-        if not found:
-            raise ConversationNotFound(reference)
-        if len(found) > 1:
-            shown = [each.id for each in found[:MATCHES_SHOWN]]
-            raise AmbiguousId(reference, [*shown, *(["…"] if len(found) > MATCHES_SHOWN else [])])
-        return found[0]
+        return rows.conversation(self._one(select(CONVERSATIONS), reference, owner))
+
+    def find_id(self, reference: str, owner: str = "") -> str:
+        """Return the id of what find() finds, and read no more of it.
+
+        Raises:
+            ConversationNotFound, AmbiguousId, InvalidText: as find().
+        """
+        return str(self._one(select(CONVERSATIONS.c.id), reference, owner).id)
 
     def get(self, id: str, owner: str = "") -> ConversationRecord:
         """Return the owner's conversation of that whole id.
@@ -188,13 +184,21 @@ class Conversations(Ledger):
     def _records(self, wanted: Select[Any]) -> Records:
         return [rows.conversation(row) for row in self._execute(wanted)]
 
-    def _by_prefix(self, prefix: str, owner: str) -> Records:
-        digits = prefix.replace("-", "")
-        if not _PREFIX.fullmatch(prefix) or not MIN_PREFIX <= len(digits) <= len(uuid.UUID(int=0).hex):
-            return []
-        low, high = (str(uuid.UUID(digits.ljust(32, fill))) for fill in "0f")
-        wanted = select(CONVERSATIONS).where(CONVERSATIONS.c.owner == owner, CONVERSATIONS.c.id.between(low, high))
-        return self._records(wanted.order_by(CONVERSATIONS.c.id).limit(MATCHES_SHOWN + 1))
+    def _one(self, columns: Select[Any], reference: str, owner: str) -> rows.AnyRow:
+        """Return the row of the one conversation that is meant."""
+        reference = clean_text(reference, "id or name")
+        wanted, whole = columns.where(CONVERSATIONS.c.owner == owner), whole_id(reference)
+        exactly = CONVERSATIONS.c.name == reference if whole is None else CONVERSATIONS.c.id == whole
+        found = self._execute(wanted.where(exactly)).all()
+        if not found and whole is None and (between := _beginning(reference)) is not None:
+            by_prefix = wanted.where(CONVERSATIONS.c.id.between(*between)).order_by(CONVERSATIONS.c.id)
+            found = self._execute(by_prefix.limit(MATCHES_SHOWN + 1)).all()
+        if not found:
+            raise ConversationNotFound(reference)
+        if len(found) > 1:
+            shown = [each.id for each in found[:MATCHES_SHOWN]]
+            raise AmbiguousId(reference, [*shown, *(["…"] if len(found) > MATCHES_SHOWN else [])])
+        return found[0]
 
     def _insert_conversation(self, record: ConversationRecord, salts: Mapping[str, bytes]) -> None:
         dialect = postgresql if self._session.get_bind().dialect.name == "postgresql" else sqlite
@@ -264,7 +268,7 @@ class Conversations(Ledger):
         self._insert_many(MESSAGES, (message_columns(record.id, turn, each, at) for turn, each in said))
         if not history:
             return record
-        return self._append_many(record, "history", _history(history, unchosen), at)
+        return self._append_many(record, "history", bodies.history(history, unchosen), at)
 
 
 _SAME_NAMES = (
@@ -280,6 +284,15 @@ def whole_id(reference: str) -> str | None:
         return str(uuid.UUID(reference))
     except ValueError:
         return None
+
+
+def _beginning(prefix: str) -> tuple[str, str] | None:
+    """Return the first and the last id that begin so; None for what is no beginning of an id, or too short."""
+    digits = prefix.replace("-", "")
+    if not _PREFIX.fullmatch(prefix) or not MIN_PREFIX <= len(digits) <= len(uuid.UUID(int=0).hex):
+        return None
+    low, high = (str(uuid.UUID(digits.ljust(32, fill))) for fill in "0f")
+    return low, high
 
 
 def message_columns(id: str, turn: int, message: Message, at: datetime) -> dict[str, Any]:
@@ -304,78 +317,6 @@ def _salted(messages: Iterable[Message]) -> list[Message]:
     return [replace(each, salt=new_salt()) for each in messages]
 
 
-commitment = journal.sealed
-
-
-def _created(
-    record: ConversationRecord, salts: Mapping[str, bytes], examples: Sequence[Example], opening: Message | None
-) -> dict[str, Any]:
-    """Return the body of the first event: everything that the conversation is created with."""
-    return {
-        "conversation": record.id,
-        **settings_body(record),
-        "estimate": ESTIMATE_VERSION,
-        "title": commitment("title", record.title, salts["title"]),
-        "labels": commitment("labels", labels(record), salts["label"]),
-        "opening": commitment("content", opening.content, opening.salt) if opening else None,
-        "opening_tokens": opening.tokens if opening else 0,
-        **context_body(record),
-        **examples_body(examples),
-    }
-
-
-def context_body(record: ConversationRecord) -> dict[str, Any]:
-    """Return what the journal tells of the context."""
-    told = commitment("context", record.context, record.context_salt)
-    return {"context": told, "context_tokens": record.context_tokens}
-
-
-def examples_body(examples: Sequence[Example]) -> dict[str, Any]:
-    """Return what the journal tells of the examples."""
-    return {"examples": example_commitments(examples), "example_tokens": [each.tokens for each in examples]}
-
-
-def settings_body(record: ConversationRecord) -> dict[str, Any]:
-    """Return what the journal tells of the settings by which turns are answered; each may change later."""
-    return {
-        "model": record.model,
-        "parameters": journal.parameters(record.parameters),
-        "input_token_limit": record.input_token_limit,
-        "trim": record.trim,
-    }
-
-
-def example_commitments(examples: Sequence[Example]) -> list[list[str | None]]:
-    """Return the commitments to examples, oldest first, as they stand in events."""
-    return [
-        [commitment("input", each.input, each.input_salt), commitment("output", each.output, each.output_salt)]
-        for each in examples
-    ]
-
-
-def labels(record: ConversationRecord) -> str:
-    """Return what a conversation is called, and by whom, as the text to which events commit."""
-    return journal.labels(record.authors, record.metadata, record.name, record.owner)
-
-
-def _history(history: Sequence[Message], unchosen: Sequence[Message]) -> Iterable[dict[str, Any]]:
-    """Yield the bodies of the events that tell of a history, one for each turn."""
-    for index in range(0, len(history), 2):
-        asked, answer = history[index : index + 2]
-        others = unchosen if index + 2 == len(history) else ()
-        texts = [asked, *sorted((answer, *others), key=lambda each: each.candidate)]
-        told = {
-            "turn": index // 2 + 1,
-            "texts": [commitment("content", each.content, each.salt) for each in texts],
-            "tokens": [each.tokens for each in texts],
-        }
-        if others or answer.finish_reason is not None:  # of a chat, whose candidates are known
-            told |= {"chosen": answer.candidate, "finish": [each.finish_reason for each in texts[1:]]}
-        if any(each.repaired for each in texts):
-            told |= {"repaired": [each.repaired for each in texts]}
-        yield told
-
-
 def _columns(changed: ConversationRecord, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the columns to write for `changes`, and what the event tells of them."""
     columns: dict[str, Any] = {}
@@ -384,12 +325,12 @@ def _columns(changed: ConversationRecord, changes: Mapping[str, Any]) -> tuple[d
         columns[name] = value.as_dict() if isinstance(value, Parameters) else value
         if name == "title":
             columns["title_salt"] = new_salt() if value is not None else None
-            told["title"] = commitment("title", value, columns["title_salt"])
+            told["title"] = journal.sealed("title", value, columns["title_salt"])
         elif name == "parameters":
             told["parameters"] = journal.parameters(value)
         elif name not in _LABELS:
             told[name] = value
     if any(name in changes for name in _LABELS):
         columns["label_salt"] = new_salt()
-        told["labels"] = commitment("labels", labels(changed), columns["label_salt"])
+        told["labels"] = journal.sealed("labels", bodies.labels(changed), columns["label_salt"])
     return columns, told

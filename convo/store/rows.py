@@ -155,7 +155,7 @@ def _parameters(stored: Mapping[str, Any], id: str) -> Parameters:
             name: tuple(each) if isinstance(each, list) else each for name, each in stored.items()
         }
         return Parameters(**made)
-    except TypeError:
+    except (TypeError, AttributeError):
         names = ", ".join(map(str, stored))
         raise StoredDataError(f"conversation {id} has parameters that this release cannot read: {names}") from None
 

@@ -13,7 +13,7 @@ from convo import journal
 from convo.errors import CandidateNotFound
 from convo.store import rows
 from convo.store.columns import database_now_ms
-from convo.store.conversations import commitment, message_columns
+from convo.store.conversations import message_columns
 from convo.store.history import History, in_order
 from convo.store.ledger import new_salt, utc_now
 from convo.store.rows import MESSAGES, TURNS, LatestTurn
@@ -109,11 +109,11 @@ class Turns(History):
         self._execute(insert(TURNS).values(**key, **asked, **_attempt_columns(attempt)))
         self._execute(insert(MESSAGES), message_columns(record.id, attempt.turn, attempt.message, at))
         body = attempt_body(attempt) | {
-            "text": commitment("content", attempt.message.content, attempt.message.salt),
+            "text": journal.sealed("content", attempt.message.content, attempt.message.salt),
             "tokens": attempt.message.tokens,
         }
         if attempt.request_key is not None and attempt.request_hash is not None:
-            named = commitment("request_key", attempt.request_key, attempt.message.salt)
+            named = journal.sealed("request_key", attempt.request_key, attempt.message.salt)
             body["request"] = [named, journal.encode(attempt.request_hash)]
         return self._append(record, "begin", body, at, turn_count=attempt.turn, fence=attempt.fence)
 
@@ -191,7 +191,7 @@ class Turns(History):
         self._execute(delete(TURNS).where(TURNS.c.conversation_id == record.id, TURNS.c.number == turn.number))
         body = {
             "turn": turn.number,
-            "texts": [commitment("content", each.content, each.salt) for each in texts],
+            "texts": [journal.sealed("content", each.content, each.salt) for each in texts],
         }
         return self._append(record, "discard", body, utc_now(), turn_count=turn.number - 1)
 
@@ -303,7 +303,7 @@ def _as_message(candidate: Candidate, index: int, author: str, model: str | None
 
 def _told(candidate: Message) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "text": commitment("content", candidate.content, candidate.salt),
+        "text": journal.sealed("content", candidate.content, candidate.salt),
         "tokens": candidate.tokens,
     }
     if candidate.finish_reason:
