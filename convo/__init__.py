@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from convo import types as types
     from convo.aio.conversation import AsyncConversation as AsyncConversation
     from convo.aio.stores import AsyncStore as AsyncStore
+    from convo.audits import Erasure as Erasure
     from convo.audits import Fault as Fault
     from convo.audits import Head as Head
     from convo.audits import LeftOut as LeftOut
     from convo.audits import Promise as Promise
+    from convo.audits import Quote as Quote
+    from convo.audits import Remains as Remains
     from convo.audits import SentExample as SentExample
     from convo.audits import SentMessage as SentMessage
     from convo.audits import SentRequest as SentRequest
@@ -124,6 +127,9 @@ _HOMES = {
         "SentMessage",
         "SentRequest",
         "SentText",
+        "Erasure",
+        "Quote",
+        "Remains",
     ),
     "convo.discuss": (
         "ChatResponse",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from convo import journal
@@ -12,7 +13,7 @@ from convo.prompt import Budget, Measured, fit, input_limit
 from convo.store.repository import ConversationRepository
 from convo.store.rows import LatestTurn
 from convo.store.turns import Attempt
-from convo.values import MODEL, ConversationRecord, Fit, Message, Model, Parameters, PromptRecord
+from convo.values import MODEL, ConversationRecord, Example, Fit, Message, Model, Parameters, PromptRecord
 
 LEASE_MARGIN_S = 10.0
 """How much longer than the call's deadline an attempt is taken to be alive."""
@@ -82,8 +83,11 @@ def asked_again(repository: ConversationRepository, record: ConversationRecord, 
     else:
         sent = _sent_before(repository, record, last, last.window_start, ask)
         begun = _begun(record, sent.messages[-1], ask, sent)
-    attempt = replace(begun.attempt, is_regeneration=True, keeps_prompt=last.window_start is not None)
-    return replace(begun, attempt=attempt)
+        # By the same places, though what stood there first may be erased.
+        start = last.window_start + (ask.model.user_first and last.window_start % 2 == 0)
+        prompt = replace(begun.attempt.prompt, window_start=start, first_example=last.first_example or 0)
+        begun = replace(begun, attempt=replace(begun.attempt, prompt=prompt, keeps_prompt=True))
+    return replace(begun, attempt=replace(begun.attempt, is_regeneration=True))
 
 
 def _begun(record: ConversationRecord, message: Message, ask: Ask, sent: Fit) -> Begun:
@@ -158,8 +162,8 @@ def fitted(
         PromptTooLong: the context and the newest message alone exceed the limit.
         ModelChanged: to be prepared anew, as it has other limits.
     """
-    budget = _budget(record, ask, _measured(before or last, ask))
-    examples = repository.examples(record)
+    examples, example_count = repository.counted_examples(record)
+    budget = _budget(record, ask, _measured(before or last, ask, examples))
     taken = budget.of_context(record.context, record.context_tokens) + budget.of_message(message)
     taken += sum(budget.of_example(each) for each in examples)
     number = message.turn or 0
@@ -176,6 +180,7 @@ def fitted(
         unread=unread,
         trim=record.trim,
         cut=cut,
+        example_count=example_count,
     )
 
 
@@ -198,7 +203,7 @@ def _remembered(sent: Fit, record: ConversationRecord, ask: Ask, parameters: Par
         tokens=sent.tokens,
         limit=sent.limit,
         window_start=sent.messages[0].position or 0,
-        first_example=sent.dropped_examples,
+        first_example=sent.first_example,
         digest=journal.prompt_digest(sent, context_salt=record.context_salt, model=ask.model_name, values=parameters),
     )
 
@@ -208,14 +213,15 @@ def merged(parameters: Parameters, overrides: Parameters) -> Parameters:
     return replace(parameters, **overrides.as_dict())  # type: ignore[arg-type]  # of the fields' own types
 
 
-def _measured(last: LatestTurn | None, ask: Ask) -> Measured | None:
+def _measured(last: LatestTurn | None, ask: Ask, examples: Sequence[Example]) -> Measured | None:
     """Return what the model's service counted of the prompt of the turn before; None when it was another's.
 
     Of a model that another one stands in for, nobody knows who that was.
     """
     if last is None or last.input_tokens is None or not last.model == ask.model_name == ask.model.name:
         return None
-    if last.window_start is None or last.first_example:  # not all of the examples were in it
+    first = next((each.position for each in examples), None)
+    if last.window_start is None or (first is not None and (last.first_example or 0) > first):  # not all were in it
         return None
     answer = last.output_tokens if last.chosen == 0 else None  # of another one it may have counted nothing
     return Measured(last.input_tokens, last.window_start, 2 * last.number - 1, answer)

@@ -247,9 +247,10 @@ def _add(told: dict[Field, Told], counts: dict[int, int], turn: int, answers: It
 
 def _first_texts(body: Body) -> Iterator[tuple[Field, Told]]:
     if "context" in body:
-        yield CONTEXT, Told(body["context"])
-    for position, (asked, answered) in enumerate(body.get("examples", ())):
-        yield ("input", position), Told(asked)
-        yield ("output", position), Told(answered)
+        yield CONTEXT, Told(body["context"], body["context_tokens"])
+    counts = body.get("example_tokens", ())
+    for position, ((asked, answered), tokens) in enumerate(zip(body.get("examples", ()), counts, strict=True)):
+        yield ("input", position), Told(asked, tokens)
+        yield ("output", position), Told(answered, tokens)
     if body.get("opening") is not None:
         yield ("content", 0, MODEL, 0), Told(body["opening"])

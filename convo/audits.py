@@ -1,4 +1,4 @@
-"""The values of an audit: what was found when a store was verified, and what was sent."""
+"""The values of an audit: what was found in a store, what was sent to models, and what was taken away."""
 
 from __future__ import annotations
 
@@ -245,3 +245,62 @@ class SentRequest:
     def margin(self) -> int:
         """Return how many tokens were left below the limit."""
         return self.limit - self.tokens
+
+
+# ---- what was taken away
+
+
+class Everyone:
+    """The mark of a call that is about the conversations of all owners."""
+
+    def __repr__(self) -> str:
+        return "EVERYONE"
+
+
+EVERYONE = Everyone()
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Where words that were erased still stand, in another text."""
+
+    conversation: str
+    """Its id."""
+    owner: str
+    target: str
+    """As erase() takes it: a position, "context", "title" or "example:2:input". "name" and "metadata" are changed by
+    update()."""
+    candidate: int | None = None
+    """Of a reply: which one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """What the search for texts that went has found."""
+
+    files: tuple[str, ...] = ()
+    """The paths of the files that were searched; none of a store in memory or on a server."""
+    searched_bytes: int = 0
+    """The size of these files."""
+    texts: int = 0
+    """How many texts were looked for, each with its salt."""
+    too_short: int = 0
+    """How many were not, as fewer than 8 bytes may stand anywhere."""
+    left_out: int = 0
+    """How many were not, as more went than are looked for at once."""
+    found_bytes: int = 0
+    """How many bytes of the files are words of theirs, those of the `quotes` included."""
+    quotes: tuple[Quote, ...] | None = ()
+    """Other texts that hold such words, the first 20; None when the database took too long to tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What went."""
+
+    texts: int
+    """How many, copies in forks included."""
+    conversations: int
+    """In how many."""
+    remains: Remains | None = None
+    """What was found of them afterwards; None when nothing was looked for."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping
 from typing import Any, Self, Unpack
 
-from convo import options, prepare
-from convo.audits import Head, SentRequest, Verdict
+from convo import options, prepare, removal
+from convo.audits import Erasure, Head, SentRequest, Verdict
 from convo.call import DEADLINE_S
 from convo.clients.base import Delta
 from convo.exchange import WAIT_S, Conflict, Exchange, Manner, Unfinished
@@ -192,6 +192,7 @@ class Conversation(ConversationFacts):
         Raises:
             NoOpenTurn: every turn has its answer.
             TurnInFlight: somebody is still waiting for it.
+            InvalidInput: its message was erased: discard() it.
             ModelError, LeaseLost: as send().
         """
         manner = Manner.checked(parameters, deadline_s=deadline_s, model=model)
@@ -209,7 +210,7 @@ class Conversation(ConversationFacts):
         """Make another candidate of the last turn the one that later turns follow; returns the same object.
 
         Raises:
-            CandidateNotFound: the turn has none of that index, or it broke off.
+            CandidateNotFound: the turn has none of that index, or it broke off or was erased.
             ChoiceClosed: `turn_number` is not the last one.
             TurnInFlight, TurnUnfinished: the last turn has no answer yet.
         """
@@ -291,6 +292,44 @@ class Conversation(ConversationFacts):
         manner = Manner.checked(parameters, model=model, deadline_s=deadline_s)
         new = prepare.forking(self.record, name=name)
         return outcome(Exchange(made._view, made, manner).edit(number, new, question))
+
+    def erase(
+        self, target: int | str, *, candidate: int | None = None, reason: str | None = None, scrub: bool = True
+    ) -> Erasure:
+        """Erase a text from the store, with its copies in all forks; the journal tells that it was there, and went.
+
+        `target` is the position of a message, "context", "title", or "example:0" (numbered from 0; ":input" or
+        ":output" behind it for one of its two texts). A reply's position means all its candidates, unless `candidate`
+        names one. A turn of which a text was erased is in no later prompt. `reason` is a short code for the journal.
+        What is erased already stays so. With `scrub` what went is looked for, and removed, in the database's files:
+        this takes longer the larger they are, and Store.scrub() may do it later.
+
+        Raises:
+            InvalidInput: `target`, `candidate` or `reason` is no such thing; nothing was erased.
+            NotFound: there is no such text.
+            TurnInFlight: it is a message of a turn that is being answered.
+            StoreError: the store failed; when it has a note, the text is erased, and not looked for.
+        """
+        return outcome(removal.erasure(self._view, target, candidate, reason, scrub=scrub))
+
+    def redact(
+        self,
+        target: int | str,
+        replacement: str,
+        *,
+        candidate: int | None = None,
+        reason: str | None = None,
+        scrub: bool = True,
+    ) -> Erasure:
+        """Put another text in the place of one, in the store and in all forks, as erase() takes it away.
+
+        Of an example one of its two texts: "example:0:input". Later prompts hold the new text.
+
+        Raises:
+            InvalidInput: as erase(); or the text is erased already, or the new one is empty.
+            NotFound, TurnInFlight, StoreError: as erase().
+        """
+        return outcome(removal.redaction(self._view, target, replacement, candidate, reason, scrub=scrub))
 
     def update(
         self,

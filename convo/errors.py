@@ -132,7 +132,7 @@ class TurnNotFound(NotFound):
 
 
 class CandidateNotFound(NotFound):
-    """The turn has no candidate of that index, or one that broke off."""
+    """The turn has no candidate of that index, or one that broke off or was erased."""
 
     def __init__(self, conversation: str, turn: int, candidate: int) -> None:
         super().__init__(f"turn {turn} of conversation {conversation} has no whole candidate {candidate}")

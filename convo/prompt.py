@@ -86,11 +86,12 @@ def fit(
     unread: int = 0,
     trim: str = MINIMAL,
     cut: int | None = None,
+    example_count: int | None = None,
 ) -> Fit:
     """Keep what fits: the context, the newest message, the examples, then messages from newest to oldest.
 
     `messages` and `examples` are oldest first, none of them erased, and the last message is the newest, the user's.
-    `unread` older messages were left out by a reader that had seen enough; they count as dropped.
+    `unread` older messages were not even read; they count as dropped. `example_count` counts erased examples too.
     With ``trim="stable"``, `cut` is the position where the window began the last time, None when it never did: the
     window begins there again while it fits, and else is cut back to STABLE_SHARE of the limit.
 
@@ -113,7 +114,16 @@ def fit(
     first_message, first_example = min(dropped, older), max(dropped - older, 0)
     sent = (context, tuple(examples[first_example:]), tuple(messages[first_message:]))
     left_out = (first_example, first_message + unread)
-    return Fit(price(dropped), budget.limit, *sent, *left_out, estimate=kept[dropped])
+    first = _place_of(examples, first_example, example_count)
+    return Fit(price(dropped), budget.limit, *sent, *left_out, estimate=kept[dropped], first_example=first)
+
+
+def _place_of(examples: Sequence[Example], index: int, count: int | None) -> int:
+    """Return the position of an example; behind the last one, how many there are."""
+    if index == len(examples):
+        return index if count is None else count
+    position = examples[index].position
+    return index if position is None else position
 
 
 Price = Callable[[int], int]

@@ -71,7 +71,8 @@ class Replay:
         try:
             told = json.loads(body.decode())
             _check(told)
-            self.changed = told["at"]
+            if kind not in ("erase", "redact"):  # nobody did anything in the conversation
+                self.changed = told["at"]
             apply: Callable[[Body], object] = getattr(self, f"_{kind}") if kind in KINDS else self._unknown
             apply(told)
         except _UNREADABLE:

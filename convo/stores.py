@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
+from datetime import timedelta
 from functools import partial
 from types import TracebackType
 from typing import Self, Unpack, cast
 
 from sqlalchemy import URL, Engine
 
-from convo import prepare
+from convo import prepare, removal
 from convo.auditing import Audit, heads_after
-from convo.audits import Head, Verdict
+from convo.audits import EVERYONE, Erasure, Everyone, Head, Remains, Verdict
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient, ChatClient, check_waiting
 from convo.conversation import Conversation
@@ -225,6 +226,51 @@ class Store:
             repository.delete(repository.lock(repository.find(reference, whose).id, whose))
 
         self.database.write(work)
+
+    def forget(self, owner: str, *, scrub: bool = True) -> Erasure:
+        """Erase everything of an owner: all texts of his conversations, their names, metadata, authors and keys.
+
+        The conversations stay, as those of "[forgotten]", with journals that can be checked. Each is a transaction of
+        its own: when it is interrupted, the same call goes on. A turn that is being answered is given up.
+
+        Raises:
+            NotFound: no conversation is his.
+            InvalidInput: nobody is meant.
+            StoreError: the store failed; when it has a note, all is erased, and not looked for.
+        """
+        return outcome(removal.forgetting(self, owner, scrub=scrub))
+
+    def prune(
+        self,
+        older_than: timedelta,
+        *,
+        owner: str | Everyone | None = EVERYONE,
+        dry_run: bool = False,
+        scrub: bool = True,
+    ) -> Erasure:
+        """Erase the texts of all turns that began longer ago, of an owner or of EVERYONE; the journals stay.
+
+        Of conversations in which nothing happened since, context, examples and title go too. A turn that is being
+        answered is left as it is. Each conversation is a transaction of its own: when it is interrupted, the same
+        call goes on. With `dry_run` nothing is written, and what would go is counted.
+
+        Raises:
+            InvalidParameter: a time below 0.
+            StoreError: as forget().
+        """
+        return outcome(removal.pruning(self, older_than, owner, dry_run=dry_run, scrub=scrub))
+
+    def scrub(self, texts: Sequence[str] = ()) -> Remains:
+        """Look for texts that were erased: in the database's files, and in other texts of the store.
+
+        If any of them stands in the files, these are rebuilt (SQLite's VACUUM, which needs room for a copy) and looked
+        through again; without `texts` they are rebuilt, unseen. Writers wait for that. Of a store in memory or on a
+        server only other texts are looked through.
+
+        Raises:
+            StoreError: the files cannot be searched or rebuilt.
+        """
+        return outcome(removal.scrubbing(self, texts))
 
 
 def finding(store: Opened, name: str, owner: str | None) -> ConversationRecord | None:

@@ -67,6 +67,11 @@ class ToldText:
     """Whether none was replaced by it: then a request's key is sealed with its salt."""
 
     @property
+    def is_rewritten(self) -> bool:
+        """Whether it was erased, or is not the text that was there first."""
+        return self.text is None or not self.is_first
+
+    @property
     def is_partial(self) -> bool:
         """Whether it is what came of an answer that broke off, and so is none."""
         return self.finish in BROKEN_OFF
@@ -183,6 +188,8 @@ class ToldSettings:
         """By name; the context, the title and the examples as commitments, the labels as one."""
         self.erased: set[str] = set()
         """Which of context and title are gone."""
+        self.is_rewritten = False
+        """Whether the context or an example was erased, or replaced by another text."""
 
     def set(self, told: Body) -> None:
         """Take notice of what an event tells of them.
@@ -223,6 +230,7 @@ class ToldSettings:
 
     def _change(self, changed: Field, text: str | None) -> None:
         what, *place = changed
+        self.is_rewritten = self.is_rewritten or what in ("context", "input", "output")
         if what in ("context", "title"):
             if self.values[what] is None:
                 raise LookupError(what)

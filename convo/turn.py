@@ -21,6 +21,7 @@ from convo.asking import Ask, Begun
 from convo.errors import (
     ChoiceClosed,
     IdempotencyConflict,
+    InvalidInput,
     LeaseLost,
     NoOpenTurn,
     TurnError,
@@ -113,6 +114,7 @@ def resume(repository: ConversationRepository, id: str, owner: str, ask: Ask) ->
     Raises:
         NoOpenTurn: every turn has its answer.
         TurnInFlight: somebody is still waiting for it.
+        InvalidInput: its message was erased.
     """
     record = repository.lock(id, owner)
     return _again(repository, record, _open_turn(repository, record), ask)
@@ -249,6 +251,8 @@ def _repeat(
 
 def _again(repository: ConversationRepository, record: ConversationRecord, open_turn: LatestTurn, ask: Ask) -> Begun:
     message = repository.user_message(record, open_turn.number)
+    if message.content is None:
+        raise InvalidInput(f"the message of turn {open_turn.number} was erased: discard() it, nothing is left to ask")
     before = repository.turn_before(record, open_turn.number)
     begun = asking.asked(repository, record, open_turn, message, ask, before=before)
     return replace(begun, record=repository.begin_again(record, begun.attempt))

@@ -138,11 +138,13 @@ class Example(DictLike):
 
     input: str | None
     output: str | None
-    """Both None once erased."""
+    """Each None once erased."""
     tokens: int = 0
     """Of both texts."""
     input_salt: bytes | None = field(default=None, repr=False, compare=False)
     output_salt: bytes | None = field(default=None, repr=False, compare=False)
+    position: int | None = field(default=None, repr=False, compare=False)
+    """From 0, erased ones counted; None when not stored."""
 
     def __getitem__(self, key: str) -> Message:
         return Message("", DictLike.__getitem__(self, key))
@@ -269,6 +271,8 @@ class Fit:
     dropped_messages: int = 0
     estimate: int = 0
     """The base estimate of what is sent, with the service's overhead: the tokens, before any factor."""
+    first_example: int = field(default=0, compare=False)
+    """Position of the first example that is sent; how many there are, erased ones counted, when none is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +284,7 @@ class PromptRecord:
     window_start: int
     """Position of the first message that was sent."""
     first_example: int
-    """Index of the first example that was sent; their number when none was."""
+    """Position of the first example that was sent; their number, erased ones counted, when none was."""
     digest: bytes = field(repr=False)
 
 

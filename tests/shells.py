@@ -105,9 +105,9 @@ class BlockingStore(_Blocking):
         """Return what the async iterator yields."""
         return self._driven(self._inner.preferences(*given, **named))
 
-    def verify(self, **named: Any) -> Generator[convo.Verdict]:
+    def verify(self, *given: Any, **named: Any) -> Generator[convo.Verdict]:
         """Return what the async iterator yields."""
-        return self._driven(self._inner.verify(**named))
+        return self._driven(self._inner.verify(*given, **named))
 
     def heads(self) -> Generator[convo.Head]:
         """Return what the async iterator yields."""

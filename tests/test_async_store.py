@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -325,6 +326,11 @@ USES: dict[str, Callable[[convo.AsyncStore, convo.AsyncConversation], Awaitable[
     "preferences": lambda store, _: preferred(store),
     "verify": verified,
     "heads": lambda store, _: kept_heads(store),
+    "redact": lambda _, talk: talk.redact(2, "r"),
+    "erase": lambda _, talk: talk.erase(1),
+    "scrub": lambda store, _: store.scrub(["a text that went"]),
+    "prune": lambda store, _: store.prune(timedelta(0)),
+    "forget": lambda store, _: forgotten(store),
     "delete": lambda store, _: store.delete("talk"),
     "close": lambda store, _: store.close(),
 }
@@ -343,6 +349,11 @@ async def kept_heads(store: convo.AsyncStore) -> list[convo.Head]:
 
 async def preferred(store: convo.AsyncStore) -> list[convo.Preference]:
     return [each async for each in store.preferences()]
+
+
+async def forgotten(store: convo.AsyncStore) -> convo.Erasure:
+    await store.create(owner="somebody")
+    return await store.forget("somebody")
 
 
 async def refused(send: Callable[[str], Awaitable[object]], text: str, then: Callable[[], Awaitable[object]]) -> None:

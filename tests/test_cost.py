@@ -84,6 +84,18 @@ FORK = [
     "UPDATE convo_conversations",
     "COMMIT",
 ]
+FIND = ["SELECT convo_messages", "SELECT convo_events", "SELECT convo_messages"]
+ERASE = [
+    "SELECT convo_conversations",
+    *FIND,  # the text, whose fork it is, and the copies
+    "SELECT convo_conversations",
+    *FIND,  # once more, under the locks
+    "UPDATE convo_messages",
+    "INSERT convo_events",
+    "UPDATE convo_conversations",
+    "SELECT convo_conversations",
+    "COMMIT",
+]
 FAIL = "fail"
 HISTORY_TABLES = ("convo_turns", "convo_messages", "convo_events")
 
@@ -361,8 +373,8 @@ def test_a_fork_executes_exactly_these_statements(store: convo.Store):
     with traced(store.engine) as part:
         talk.fork(at=5)
     assert FORK == whole.kinds
-    cut, late = "SELECT convo_events", "SELECT convo_events"  # where the journal is cut, and what came after that
-    assert [*FORK[:2], cut, *FORK[2:5], late, *FORK[5:]] == part.kinds
+    cut, behind = "SELECT convo_events", "SELECT convo_events"  # where the journal is cut, and what came after that
+    assert [*FORK[:2], cut, behind, *FORK[2:]] == part.kinds
 
 
 def test_a_fork_of_100000_messages_fetches_none_of_them(history: Histories):
@@ -370,6 +382,26 @@ def test_a_fork_of_100000_messages_fetches_none_of_them(history: Histories):
     short, long = (history.cost(history.get(name).fork) for name in ("short", "long"))
     assert short[0] == long[0]
     assert max(short[1], long[1]) <= 5  # one of them may be the writer's who moves SQLite's log into the database
+
+
+def test_erasing_executes_exactly_these_statements(store: convo.Store):
+    talk = store.create(model="offline/echo", messages=said(20))
+    with traced(store.engine) as alone:
+        talk.erase(1, scrub=False)
+    talk.fork()
+    with traced(store.engine) as with_fork:
+        talk.redact(3, "another", scrub=False)
+    assert ERASE == alone.kinds
+    assert [*ERASE[:11], "INSERT convo_events", "UPDATE convo_conversations", *ERASE[11:]] == with_fork.kinds
+
+
+def test_erasing_and_forking_afterwards_cost_the_same_at_100000_messages(history: Histories):
+    costs = []
+    for name in ("short", "long"):
+        talk = history.get(name)
+        steps = [lambda: talk.erase(7, scrub=False), lambda: talk.fork(at=100)]  # noqa: B023 - called at once
+        costs.append([history.cost(each) for each in steps])
+    assert costs[0] == costs[1]
 
 
 def test_a_turn_whose_model_fails_executes_a_fixed_list_of_statements(store: convo.Store):

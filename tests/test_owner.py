@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from sqlalchemy.orm import Session
@@ -19,26 +20,30 @@ BY_REFERENCE: dict[str, Callable[[convo.Store, str, str], object]] = {
     "get": lambda store, reference, owner: store.get(reference, owner=owner),
     "delete": lambda store, reference, owner: store.delete(reference, owner=owner),
     "tree": lambda store, reference, owner: store.tree(reference, owner=owner),
+    "verify": lambda store, reference, owner: list(store.verify(reference, owner=owner)),
 }
-OTHERS = {"create", "create_from", "find", "get_or_create", "list", "preferences"}
+OTHERS = {"create", "create_from", "find", "forget", "get_or_create", "list", "preferences", "prune"}
 
 IN_REPOSITORY: dict[str, Callable[[convo.ConversationRepository, str, str], object]] = {
     "find": lambda repository, reference, owner: repository.find(reference, owner),
+    "find_id": lambda repository, reference, owner: repository.find_id(reference, owner),
     "get": lambda repository, reference, owner: repository.get(reference, owner),
     "lock": lambda repository, reference, owner: repository.lock(reference, owner),
 }
-OTHERS_IN_REPOSITORY = {"find_name", "list", "next_preferences"}
+OTHERS_IN_REPOSITORY = {"find_name", "ids_of", "list", "lock_all", "next_preferences"}
 
 OF_A_CONVERSATION: dict[str, Callable[[convo.Conversation], object]] = {
     "as_prompt": lambda talk: talk.as_prompt(),
     "choose": lambda talk: talk.choose(0),
     "discard": lambda talk: talk.discard(),
     "edit": lambda talk: talk.edit(1, "x"),
+    "erase": lambda talk: talk.erase(1),
     "events": lambda talk: talk.events(),
     "examples": lambda talk: talk.examples(),
     "fork": lambda talk: talk.fork(),
     "messages": lambda talk: talk.messages(),
     "preview": lambda talk: talk.preview("x"),
+    "redact": lambda talk: talk.redact(1, "x"),
     "refresh": lambda talk: talk.refresh(),
     "regenerate": lambda talk: talk.regenerate(),
     "request": lambda talk: talk.request(1),
@@ -108,6 +113,8 @@ def test_the_repository_reaches_none_either(store: convo.Store, talk: convo.Conv
         assert [convo.ConversationNotFound] * len(uses) == refused
         assert [None] * len(OWNERS) == [repository.find_name("talk", owner) for owner in OWNERS]
         assert [[]] * len(OWNERS) == [repository.list(owner) for owner in OWNERS]
+        assert [{}] * len(OWNERS) == [repository.lock_all([talk.id], owner) for owner in OWNERS]
+        assert [[]] * len(OWNERS) == [repository.ids_of(owner, None, 9) for owner in OWNERS]
         assert [([], None)] * len(OWNERS) == [repository.next_preferences(owner) for owner in OWNERS]
 
 
@@ -118,6 +125,13 @@ def test_the_owner_of_a_conversation_in_hand_is_asked_again(store: convo.Store, 
         refused = {name: refusal(use, posing) for name, use in OF_A_CONVERSATION.items()}
         assert dict.fromkeys(OF_A_CONVERSATION, convo.ConversationNotFound) == refused
     assert before == stored_rows(store)
+
+
+def test_nobody_erases_what_is_another_owners(store: convo.Store, talk: convo.Conversation):
+    assert convo.NotFound is refusal(store.forget, "b")
+    gone = [store.prune(timedelta(0), owner=owner) for owner in OWNERS]
+    assert ([convo.Erasure(0, 0)] * len(OWNERS), 2) == (gone, len(talk.messages()))
+    assert ["x", "y"] == [each.content for each in talk.messages()]
 
 
 def test_a_list_shows_ones_own_only(store: convo.Store, talk: convo.Conversation):

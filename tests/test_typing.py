@@ -13,6 +13,7 @@ from convo import types
 STORES = """
 import convo
 from collections.abc import Sequence
+from datetime import timedelta
 from convo import types
 from convo.testing import ScriptedClient
 from sqlalchemy.orm import Session
@@ -56,6 +57,11 @@ with convo.Store("sqlite://", client=ScriptedClient("a", ["b", "c"])) as store:
     dropped: tuple[convo.LeftOut, ...] = sent.left_out
     proof: tuple[bool | None, bytes | None, int] = sent.proven, sent.digest, sent.margin
     posted: list[tuple[str, bytes]] = list(zip(sent.paths, sent.bodies))
+    gone: convo.Erasure = talk.erase(1, reason="gdpr-17", scrub=False)
+    gone = talk.redact("example:0:input", "taken out", candidate=None)
+    left: convo.Remains | None = store.prune(timedelta(days=90), owner="acme", dry_run=True).remains
+    texts_gone: int = store.forget("acme").texts + gone.conversations
+    quoted: tuple[convo.Quote, ...] | None = store.scrub(["taken out"]).quotes
 
 def rows(session: Session) -> convo.ConversationRecord:
     repository = convo.ConversationRepository(session)
@@ -273,6 +279,10 @@ WRONG = [
     "talk.regenerate('x')",
     "talk.request('1')",
     "talk.request(1, 'text')",
+    "talk.erase(1.5)",
+    "talk.redact(1)",
+    "store.prune(90)",
+    "store.forget()",
     "async_fork: convo.AsyncConversation = talk.fork()",
 ]
 

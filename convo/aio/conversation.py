@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from functools import partial
 from typing import Any, Self, Unpack
 
-from convo import options, prepare
-from convo.audits import Head, SentRequest, Verdict
+from convo import options, prepare, removal
+from convo.audits import Erasure, Head, SentRequest, Verdict
 from convo.call import DEADLINE_S
 from convo.clients.base import Delta
 from convo.exchange import WAIT_S, Conflict, Exchange, Manner, Unfinished
@@ -192,6 +192,25 @@ class AsyncConversation(ConversationFacts):
         manner = Manner.checked(parameters, model=model, deadline_s=deadline_s)
         new = prepare.forking(self.record, name=name)
         return await self._performer.outcome(Exchange(made._view, made, manner).edit(number, new, question))
+
+    async def erase(
+        self, target: int | str, *, candidate: int | None = None, reason: str | None = None, scrub: bool = True
+    ) -> Erasure:
+        """Erase a text from the store, with its copies in all forks; the journal tells that it was there, and went."""
+        return await self._performer.outcome(removal.erasure(self._view, target, candidate, reason, scrub=scrub))
+
+    async def redact(
+        self,
+        target: int | str,
+        replacement: str,
+        *,
+        candidate: int | None = None,
+        reason: str | None = None,
+        scrub: bool = True,
+    ) -> Erasure:
+        """Put another text in the place of one, in the store and in all forks, as erase() takes it away."""
+        steps = removal.redaction(self._view, target, replacement, candidate, reason, scrub=scrub)
+        return await self._performer.outcome(steps)
 
     async def update(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from datetime import timedelta
 from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
@@ -12,10 +13,10 @@ import anyio
 from sqlalchemy import URL, Engine
 from sqlalchemy.pool import NullPool, QueuePool, SingletonThreadPool
 
-from convo import prepare
+from convo import prepare, removal
 from convo.aio.conversation import AsyncConversation
 from convo.auditing import Audit, heads_after
-from convo.audits import Head, Verdict
+from convo.audits import EVERYONE, Erasure, Everyone, Head, Remains, Verdict
 from convo.clients.base import AnyClient, check_awaited
 from convo.discuss import ChatResponse
 from convo.errors import InvalidInput, StoreUnavailable
@@ -205,6 +206,31 @@ class AsyncStore:
     async def delete(self, reference: str, *, owner: str | None = None) -> None:
         """Delete the conversation of that id, name or id prefix, with its journal."""
         await self._run(lambda store: store.delete(reference, owner=owner))
+
+    async def forget(self, owner: str, *, scrub: bool = True) -> Erasure:
+        """Erase everything of an owner: all texts of his conversations, their names, metadata, authors and keys.
+
+        Cancelled, it leaves each conversation whole or forgotten.
+        """
+        await self._open()
+        return await self._performer.outcome(removal.forgetting(self, owner, scrub=scrub))
+
+    async def prune(
+        self,
+        older_than: timedelta,
+        *,
+        owner: str | Everyone | None = EVERYONE,
+        dry_run: bool = False,
+        scrub: bool = True,
+    ) -> Erasure:
+        """Erase the texts of all turns that began longer ago, of an owner or of EVERYONE; the journals stay."""
+        await self._open()
+        return await self._performer.outcome(removal.pruning(self, older_than, owner, dry_run=dry_run, scrub=scrub))
+
+    async def scrub(self, texts: Sequence[str] = ()) -> Remains:
+        """Look for texts that were erased: in the database's files, and in other texts of the store."""
+        await self._open()
+        return await self._performer.outcome(removal.scrubbing(self, texts))
 
     async def _run(self, work: Callable[[Store], Result]) -> Result:
         store = await self._open()

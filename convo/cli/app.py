@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from convo.cli import audit, branches, chat, conversations, db, models, prompt
+from convo.cli import audit, branches, chat, conversations, db, erase, models, prompt
 from convo.version import __version__
 
 app = typer.Typer(
@@ -62,5 +62,9 @@ app.command("tree")(branches.tree)
 app.command("verify")(audit.verify)
 app.command("heads")(audit.heads)
 app.command("delete")(conversations.delete)
+app.command("erase")(erase.erase)
+app.command("redact")(erase.redact)
+app.command("forget")(erase.forget)
+app.command("prune")(erase.prune)
 app.command("models")(models.models)
 app.add_typer(db.app, name="db")

@@ -59,11 +59,17 @@ def _table(talks: Sequence[Conversation], begin: dict[str, str], width: int) -> 
             cut(talk.name or "", 24),
             str(talk.record.turn_count),
             age(talk.updated_at, now),
-            (f"(fork at {talk.forked_at}) " if talk.forked_from else "") + (talk.title or begin.get(talk.id, "")),
+            _about(talk, begin.get(talk.id)),
         )
         for talk in talks
     ]
     return columns(("ID", "NAME", "TURNS", "AGO", "ABOUT"), rows, width)
+
+
+def _about(talk: Conversation, beginning: str | None) -> str:
+    """Return what a conversation is about: where it parts, and its title or how it begins."""
+    said = talk.title or beginning or ("[erased]" if talk.record.turn_count else "")
+    return f"(fork at {talk.forked_at}) {said}" if talk.forked_from else said
 
 
 def show(
@@ -99,7 +105,8 @@ def _heading(talk: Conversation) -> list[str]:
     lines += [f"name: {talk.name}"] if talk.name else []
     lines += [f"forked from: {talk.forked_from} after turn {talk.forked_at}"] if talk.forked_from else []
     lines += [f"model: {talk.model}", f"created: {talk.created_at:%Y-%m-%d %H:%M:%S} UTC"]
-    lines += [f"context: {talk.context}"] if talk.context else []
+    if talk.context or talk.record.context_tokens:  # they are counted still when it is erased
+        lines.append(f"context: {'[erased]' if talk.context is None else talk.context}")
     for each in talk.examples():
         lines.append(f"example: {each.input} => {each.output}")
     return lines
@@ -118,7 +125,8 @@ def _as_text(turn: Turn) -> str:
         lines += [f"({others} other candidate{'s' if others > 1 else ''})"] if others else []
     else:
         lines.append(f"\n(no answer: {turn.error or 'the model is being asked'})")
-        lines += [f"(what came of one) {each.content}" for each in turn.candidates]
+        came = ["[erased]" if each.content is None else each.content for each in turn.candidates]
+        lines += [f"(what came of one) {each}" for each in came]
     return "\n".join(lines)
 
 
@@ -134,19 +142,19 @@ def delete(
         found = [store.get(reference, owner=context.obj["owner"]) for reference in references]
         for talk in {each.id: each for each in found}.values():
             named = f"{talk.id}{f' ({talk.name})' if talk.name else ''}, {talk.record.turn_count} turns"
-            if not (yes or _confirmed(named)):
+            if not (yes or confirmed("Delete", named)):
                 note(f"kept {named}")
                 continue
             store.delete(talk.id, owner=context.obj["owner"])
             note(f"deleted {named}")
 
 
-def _confirmed(named: str) -> bool:
-    """Ask a person; without one, refuse."""
+def confirmed(what: str, named: str) -> bool:
+    """Ask a person whether he wants to delete something, say; without one, refuse."""
     from convo.errors import InvalidInput
     from convo.text import inert
 
     if not sys.stdin.isatty():
-        raise InvalidInput(f"nothing was deleted: add --yes to delete {named}")
-    print(f"Delete {inert(named)}? [y/N] ", end="", file=sys.stderr, flush=True)
+        raise InvalidInput(f"nothing was done: add --yes to {what.lower()} {named}")
+    print(f"{what} {inert(named)}? [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

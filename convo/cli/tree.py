@@ -54,6 +54,7 @@ SAID = 8
 """A beginning that would have less room is left out."""
 
 NOTHING = "(nothing said since)"
+ERASED = "[erased]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,9 @@ def _about(row: _Row, room: int, ellipsis: str, encoding: str) -> str:
     named = cut(_written(label, encoding), min(LABEL, room), ellipsis) + " " if label else ""
     left = room - cell_len(named)
     beginning = row.branch.beginning
-    if beginning is None:
+    if beginning is None and row.record.turn_count > (row.record.forked_at or 0):
+        said = ERASED if left >= len(ERASED) else ""
+    elif beginning is None:
         said = NOTHING if left >= len(NOTHING) else ""
     else:
         said = f'"{cut(_written(beginning, encoding), left - 2, ellipsis)}"' if left >= SAID else ""

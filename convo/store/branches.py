@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 import uuid_utils.compat
-from sqlalchemy import ColumnElement, Table, and_, case, cast, func, insert, literal, not_, null, select
+from sqlalchemy import ColumnElement, Table, and_, case, cast, func, insert, literal, not_, null, or_, select
 
 from convo import journal
 from convo.errors import TurnNotFound
@@ -26,6 +26,12 @@ from convo.store.turns import Turns
 from convo.values import KEEP, MODEL, Branch, ConversationRecord, Example, Keep, Message
 
 _OF_PROMPT = ("context", "context_tokens", "examples", "example_tokens")
+Told = Sequence[tuple[str, dict[str, Any]]]
+"""Events: their kinds and bodies, in order."""
+
+Ref = tuple[Any, ...]
+"""Which text an event tells of."""
+
 _OF_REQUEST = ("request_key", "request_hash", "lease_owner", "lease_expires")
 _OF_ATTEMPT = (
     *("window_start", "first_example", "prompt_tokens", "prompt_limit", "prompt_digest"),
@@ -94,12 +100,13 @@ class Branches(Conversations, Turns):
         length, head = self._cut(parent, turn)
         record = replace(new.record(parent, turn), version=length, journal_head=head, created_at=at, updated_at=at)
         salts = {"title": new_salt(), "label": new_salt()}
+        behind = self._behind(parent, turn, length)
         self._insert_conversation(record, salts)
         told: dict[str, Any] = {"from": parent.id, "conversation": new.id, "turn": turn, "fence": parent.fence}
         told |= bodies.settings(record)
         told |= {"title": journal.sealed("title", record.title, salts["title"])}
         told |= {"labels": journal.sealed("labels", bodies.labels(record), salts["label"])}
-        told |= self._other_prompt(parent, turn, length)
+        told |= _other_prompt(behind)
         if new.context is not KEEP:
             told |= bodies.context(record)
         if isinstance(new.examples, Keep):
@@ -108,9 +115,10 @@ class Branches(Conversations, Turns):
             told |= bodies.examples(self._insert_examples(record, new.examples))
         lost = (*_OF_REQUEST, *(_OF_ATTEMPT if new.has_other_prompt else ()))
         self._copy(TURNS, parent, record, TURNS.c.number <= turn, instead=_nothing(TURNS, lost))
-        said = (MESSAGES.c.turn <= turn, *self._not_late(parent, turn, length))
+        said = (MESSAGES.c.turn <= turn, *self._not_late(parent, behind))
         self._copy(MESSAGES, parent, record, *said, instead=_MODEL_TOLD if new.has_other_prompt else {})
         self._copy(EVENTS, parent, record, EVENTS.c.number <= length)
+        told |= self._rewritten(record, new, behind)
         return self._append(record, "fork", told, at)
 
     def fork_of_request(self, parent: ConversationRecord, turn: int, request_key: str) -> ConversationRecord | None:
@@ -152,30 +160,47 @@ class Branches(Conversations, Turns):
         row = self._execute(wanted.where(EVENTS.c.conversation_id == parent.id, EVENTS.c.number == last)).one()
         return row.number, row.digest
 
-    def _other_prompt(self, parent: ConversationRecord, turn: int, length: int) -> dict[str, Any]:
-        """Return what the first `length` events do not tell of the context and the examples of a parent's own.
+    def _behind(self, parent: ConversationRecord, turn: int, length: int) -> Told:
+        """Return the events behind the first `length` that tell of what is copied, in order.
 
-        A fork of a fork may part before that one did; then it has them from an event that it has no copy of.
-        """
-        told: dict[str, Any] = {}
-        if parent.forked_at is not None and turn < parent.forked_at:
-            forks = (EVENTS.c.conversation_id == parent.id, EVENTS.c.number > length, EVENTS.c.kind == "fork")
-            for body in self._execute(select(EVENTS.c.body).where(*forks).order_by(EVENTS.c.number)).scalars():
-                told |= {name: each for name, each in json.loads(body).items() if name in _OF_PROMPT}
-        return told
-
-    def _not_late(self, parent: ConversationRecord, turn: int, length: int) -> list[ColumnElement[bool]]:
-        """Return what is true of the texts up to `turn` of which the first `length` events tell.
-
-        An answer that came after its turn was taken over is stored with it, and told by an event that may be later.
+        An answer that came after its turn was taken over is stored with it; a text may be erased or redacted at any
+        time; and a fork of a fork, which may part before that one did, has no copy of its fork event.
         """
         if turn == parent.turn_count:
             return []
-        is_late = (EVENTS.c.number > length, EVENTS.c.kind == "late", event_turn(EVENTS.c.body) <= turn)
-        bodies = self._execute(select(EVENTS.c.body).where(EVENTS.c.conversation_id == parent.id, *is_late)).scalars()
+        events = select(EVENTS.c.kind, EVENTS.c.body).where(EVENTS.c.conversation_id == parent.id)
+        is_late = and_(EVENTS.c.kind == "late", event_turn(EVENTS.c.body) <= turn)
+        of_it = or_(EVENTS.c.kind.in_(("erase", "redact", "fork")), is_late)
+        found = self._execute(events.where(EVENTS.c.number > length, of_it).order_by(EVENTS.c.number))
+        return [(row.kind, json.loads(row.body)) for row in found]
+
+    def _rewritten(self, fork: ConversationRecord, new: NewFork, behind: Told) -> dict[str, Any]:
+        """Return what was erased and redacted of the copied rows by events that are not copied."""
+        refs = _rewritten(behind)
+        ranges = [each for _, body in behind for each in body.get("turns", ()) if each[0] <= fork.turn_count]
+        there: set[Ref] = {("context",)} if new.context is KEEP else set()
+        if isinstance(new.examples, Keep):
+            there |= {ref for ref in refs if ref[0] in ("input", "output")}
+        turns = {ref[1] for ref in refs if ref[0] == "content" and ref[1] <= fork.turn_count}
+        if turns or ranges:
+            touched = [MESSAGES.c.turn.in_(sorted(turns))]
+            touched += [MESSAGES.c.turn.between(min(ranges)[0], max(last for _, last in ranges))] if ranges else []
+            key = (MESSAGES.c.turn, MESSAGES.c.side, MESSAGES.c.candidate)
+            wanted = select(*key, MESSAGES.c.salt.is_(None).label("is_gone")).order_by(*key)
+            for row in self._execute(wanted.where(MESSAGES.c.conversation_id == fork.id, or_(*touched))):
+                there.add(ref := ("content", row.turn, row.side, row.candidate))
+                if row.is_gone and any(first <= row.turn <= last for first, last in ranges):
+                    refs[ref] = None
+        erased = [ref for ref, put in refs.items() if put is None and ref in there]
+        redacted = [[ref, *put] for ref, put in refs.items() if put is not None and ref in there]
+        return {name: each for name, each in (("erased", erased), ("redacted", redacted)) if each}
+
+    def _not_late(self, parent: ConversationRecord, behind: Told) -> list[ColumnElement[bool]]:
+        """Return what is true of the texts of which the copied events tell, and not those behind them."""
         counts: Counter[int] = Counter()
-        for told in map(json.loads, bodies):
-            counts[told["turn"]] += len(told.get("candidates", ()))
+        for kind, told in behind:
+            if kind == "late":
+                counts[told["turn"]] += len(told.get("candidates", ()))
         return [
             not_(
                 and_(
@@ -217,3 +242,28 @@ class Branches(Conversations, Turns):
         step = select(fork.c.id).join(tree, fork.c.forked_from == tree.c.id).where(fork.c.owner == owner)
         tree = tree.union(step)
         return self._records(select(CONVERSATIONS).join(tree, CONVERSATIONS.c.id == tree.c.id))
+
+
+def _other_prompt(behind: Told) -> dict[str, Any]:
+    """Return what the copied events do not tell of the context and the examples of a parent's own."""
+    told: dict[str, Any] = {}
+    for kind, body in behind:
+        if kind == "fork":
+            told |= {name: each for name, each in body.items() if name in _OF_PROMPT}
+    return told
+
+
+def _rewritten(behind: Told) -> dict[Ref, list[Any] | None]:
+    """Return the texts that events name as erased, or with what was put in their place; the last one counts.
+
+    A title is none of them: a fork tells its own.
+    """
+    refs: dict[Ref, list[Any] | None] = {}
+    for kind, body in behind:
+        for replaced, fields in (("context", ("context",)), ("examples", ("input", "output"))):
+            if kind == "fork" and replaced in body:
+                refs = {ref: put for ref, put in refs.items() if ref[0] not in fields}
+        told = body.get("fields", ())
+        refs |= {tuple(ref): put for ref, *put in (told if kind == "redact" else body.get("redacted", ()))}
+        refs |= {tuple(ref): None for ref in (told if kind == "erase" else body.get("erased", ()))}
+    return {ref: put for ref, put in refs.items() if ref != ("title",)}

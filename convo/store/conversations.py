@@ -149,10 +149,14 @@ class Conversations(Ledger):
         return self._records(wanted.order_by(*(each.desc() for each in activity)).limit(limit))
 
     def examples(self, record: ConversationRecord) -> Examples:
-        """Return the conversation's examples, oldest first, without the erased ones."""
+        """Return the conversation's examples, oldest first, without those of which a text was erased."""
+        return self.counted_examples(record)[0]
+
+    def counted_examples(self, record: ConversationRecord) -> tuple[Examples, int]:
+        """Return what examples() does, and how many there are with those that were erased."""
         wanted = select(EXAMPLES).where(EXAMPLES.c.conversation_id == record.id).order_by(EXAMPLES.c.position)
         found = [rows.example(row) for row in self._execute(wanted)]
-        return [each for each in found if each.input is not None and each.output is not None]
+        return [each for each in found if each.input is not None and each.output is not None], len(found)
 
     def update(self, record: ConversationRecord, **changes: Any) -> ConversationRecord:  # noqa: ANN401 - columns of several types
         """Change what may change of a locked conversation, named as in its record.
@@ -217,20 +221,23 @@ class Conversations(Ledger):
             raise NameTaken(str(record.name))
 
     def _insert_examples(self, record: ConversationRecord, examples: Sequence[Example]) -> Examples:
-        salted = [replace(each, input_salt=new_salt(), output_salt=new_salt()) for each in examples]
+        salted = [
+            replace(each, input_salt=new_salt(), output_salt=new_salt(), position=position)
+            for position, each in enumerate(examples)
+        ]
         self._insert_many(
             EXAMPLES,
             (
                 {
                     "conversation_id": record.id,
-                    "position": position,
+                    "position": each.position,
                     "tokens": each.tokens,
                     "input": each.input,
                     "input_salt": each.input_salt,
                     "output": each.output,
                     "output_salt": each.output_salt,
                 }
-                for position, each in enumerate(salted)
+                for each in salted
             ),
         )
         return salted

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 from urllib.parse import unquote
 
@@ -21,12 +22,14 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
+from convo.audits import Remains
 from convo.errors import CommitUnknown, ConvoError, InvalidInput, StoreBusy, StoreError, StoreUnavailable
-from convo.store import faults, files, forks, postgres, schema, sqlite
+from convo.store import faults, files, forks, postgres, schema, scrubbing, sqlite
 from convo.store.calibration import Calibration
 from convo.store.ledger import Trace
 from convo.store.owners import Owner
 from convo.store.repository import ConversationRepository
+from convo.store.scrubbing import Search, Sought
 from convo.store.writer_lock import WriterLock, lock_of_memory
 
 Result = TypeVar("Result")
@@ -45,6 +48,9 @@ FORKING_S = 0.1
 """The same for each store of a process that forks."""
 
 LONGEST_PAUSE_S = 1.0
+
+QUOTES = 20
+"""How many texts are told that hold words which were erased elsewhere."""
 
 OPENING_S = 0.5
 """How long a server that is gone is waited for when a store is opened: a wrong URL is told soon."""
@@ -246,6 +252,41 @@ class Database:
 
         with self._translated(unanswered):
             return _patiently(once, patience_s)
+
+    def scrub(self, sought: Sought, *, must_rebuild: bool = False) -> Remains:
+        """Look for texts that went: in the files, which are rebuilt if there are any, and in other texts.
+
+        Raises:
+            StoreError: the files cannot be searched or rebuilt.
+        """
+        search = Search()
+        if self._file is not None:
+            if not must_rebuild:
+                search = self._search(self._file, sought)
+            if must_rebuild or search.found_bytes:
+                with self._translated(), self._writer(PATIENCE_S):
+                    scrubbing.rebuild(self.engine)
+                search = self._search(self._file, sought)
+        words = dict.fromkeys([*sought.long_texts[:QUOTES], *search.words[:QUOTES]])
+        try:
+            quotes = tuple(self.read(lambda repository: repository.quotes(list(words), QUOTES)))
+        except StoreBusy:
+            quotes = None
+        return Remains(
+            files=tuple(search.sizes),
+            searched_bytes=sum(search.sizes.values()),
+            texts=len(sought.long_texts),
+            too_short=len(sought.texts) - len(sought.long_texts),
+            left_out=sought.left_out,
+            found_bytes=search.found_bytes,
+            quotes=quotes,
+        )
+
+    def _search(self, file: Path, sought: Sought) -> Search:
+        """Look for texts in the files, after the log was moved into the database."""
+        with self._translated(), self._writer(PATIENCE_S):
+            encoding = scrubbing.write_out(self.engine)
+        return scrubbing.search(file, sought, encoding)
 
     def _write_once(self, work: Work[Result], unanswered: list[_Unanswered[Result]], within_s: float) -> Result:
         with self._writer(within_s):

@@ -6,6 +6,7 @@ The rows tell which answer is chosen; who chose it, and to which prompt each one
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,7 @@ from sqlalchemy import literal_column, select
 from convo.store.columns import event_turn
 from convo.store.prompts import Prompts
 from convo.store.rows import CONVERSATIONS, EVENTS
-from convo.values import BROKEN_OFF, ConversationRecord, Preference
+from convo.values import BROKEN_OFF, USER, ConversationRecord, Preference
 
 PAGE = 200
 """How many preferences are read at once, at most; all of one conversation."""
@@ -23,6 +24,9 @@ Place = tuple[str, int]
 """The id of a conversation and the number of a turn: what was read last."""
 
 START: Place = ("00000000-0000-0000-0000-000000000000", 0)
+
+Bodies = dict[int, dict[str, Any]]
+"""Of events, by number."""
 
 _ALL_TURNS = 2**31
 
@@ -33,8 +37,10 @@ _IS_CHOICE = EVENTS.c.kind == literal_column("'choose'")  # no parameter: SQLite
 class _Told:
     """What the journal tells of a turn's candidates, by index."""
 
+    rewritten: Sequence[int] = ()
+    """The numbers of the events by which a text of its prompt was erased or redacted."""
     windows: dict[int, Any] = field(default_factory=dict)
-    """What was sent, by fence."""
+    """What was sent, by fence: start, first example, and how often it had been rewritten."""
     sent: list[Any] = field(default_factory=list)
     """What each was given to; None of a history that was given."""
     events: list[int] = field(default_factory=list)
@@ -47,7 +53,8 @@ class _Told:
         if kind in ("begin", "history", "discard"):
             self.sent, self.events = [], []
         if "window" in body:
-            self.windows[body["fence"]] = body["window"][:2]
+            before = sum(each < number for each in self.rewritten)
+            self.windows[body["fence"]] = [*body["window"][:2], before]
         if kind == "choose":
             self.is_of_user = body["by"] == "user"
         elif kind == "history":
@@ -71,6 +78,15 @@ class _Told:
         return {index for index, (sent, number) in pairs if sent == self.sent[chosen] and number > after}
 
 
+def _touches(body: dict[str, Any], turn: int) -> bool:
+    """Return whether an event erases or redacts a text of which the prompt of a turn may be made."""
+    named = [each for name in ("fields", "erased", "redacted") for each in body.get(name, ())]
+    refs = [each[0] if isinstance(each[0], list) else each for each in named]  # a redaction has more behind it
+    is_said = any(ref[0] == "content" and (ref[1] < turn or ref[1:3] == [turn, USER]) for ref in refs)
+    is_told = any(ref[0] in ("context", "input", "output") for ref in refs)
+    return is_said or is_told or any(first <= turn for first, _ in body.get("turns", ()))
+
+
 class Preferences(Prompts):
     """Everything about people's choices."""
 
@@ -88,33 +104,41 @@ class Preferences(Prompts):
         if not found:
             return [], None
         record, read = found[0], after[1] if found[0].id == after[0] else 0
-        chosen, changed = self._chosen(record)
+        chosen, changed, rewriting = self._chosen(record)
         turns = [turn for turn in chosen if turn > read]
         page = turns[:PAGE]
-        told = self._told(record, page)
+        told = self._told(record, page, rewriting)
         preferred = [self._preference(record, turn, told[turn], changed) for turn in page]
         end = page[-1] if len(turns) > PAGE else _ALL_TURNS
         return [each for each in preferred if each is not None], (record.id, end)
 
-    def _chosen(self, record: ConversationRecord) -> tuple[list[int], int]:
-        """Return the turns of which somebody has chosen an answer here, and the last event of another prompt."""
+    def _chosen(self, record: ConversationRecord) -> tuple[list[int], int, Bodies]:
+        """Return the turns of which somebody has chosen an answer here, and the last event of another prompt.
+
+        Also all events that erase or redact.
+        """
         told = select(EVENTS.c.number, EVENTS.c.kind, EVENTS.c.body).where(EVENTS.c.conversation_id == record.id)
         turns: set[int] = set()
         changed = 0
-        for event in self._execute(told.where(EVENTS.c.kind.in_(("choose", "fork"))).order_by(EVENTS.c.number)):
+        rewriting: Bodies = {}
+        kinds = ("choose", "fork", "erase", "redact")
+        for event in self._execute(told.where(EVENTS.c.kind.in_(kinds)).order_by(EVENTS.c.number)):
             body = json.loads(event.body)
             if event.kind == "choose":
                 turns.add(body["turn"])
                 continue
+            rewriting[event.number] = body
+            if event.kind != "fork":
+                continue
             turns = set()
             changed = event.number if "context" in body or "examples" in body else changed
-        return sorted(turns), changed
+        return sorted(turns), changed, rewriting
 
-    def _told(self, record: ConversationRecord, turns: list[int]) -> dict[int, _Told]:
+    def _told(self, record: ConversationRecord, turns: list[int], rewriting: Bodies) -> dict[int, _Told]:
         """Return what the journal tells of some turns."""
-        told = {turn: _Told() for turn in turns}
+        told = {turn: _Told([number for number, body in rewriting.items() if _touches(body, turn)]) for turn in turns}
         events = select(EVENTS.c.number, EVENTS.c.kind, EVENTS.c.body).where(EVENTS.c.conversation_id == record.id)
-        of_them = events.where(EVENTS.c.kind != "fork", event_turn(EVENTS.c.body).in_(turns))
+        of_them = events.where(EVENTS.c.kind.not_in(("fork", "erase", "redact")), event_turn(EVENTS.c.body).in_(turns))
         for event in self._execute(of_them.order_by(EVENTS.c.number)):
             body = json.loads(event.body)
             told[body["turn"]].follow(event.number, event.kind, body)
@@ -133,6 +157,6 @@ class Preferences(Prompts):
         others = [each for each in whole if each.index in alike and each.content != chosen.content]
         if not others:
             return None
-        start, first_example = told.sent[chosen.index] or (None, None)
+        start, first_example, _ = told.sent[chosen.index] or (None, None, 0)
         prompt = self.prompt(record, number, start=start, first_example=first_example)
         return Preference(record.id, number, prompt, chosen, tuple(others))

@@ -25,10 +25,10 @@ class Prompts(Conversations, History):
     ) -> MessagePrompt:
         """Return the prompt of a turn whose window began at position `start`, with the salts of its texts.
 
-        Without `start`, as in a given history, it is all that was said before. Turns of which a text was erased are
-        left out.
+        Without `start`, as in a given history, it is all that was said before; the examples are those from position
+        `first_example`. Turns and examples of which a text was erased are left out.
         """
-        examples = self.examples(record)[first_example or 0 :]
+        examples = [each for each in self.examples(record) if (each.position or 0) >= (first_example or 0)]
         said = self.said(record, record.first_position if start is None else start, turn - 1)
         return MessagePrompt(record.context, tuple(examples), (*said, self.user_message(record, turn)))
 

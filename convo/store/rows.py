@@ -117,7 +117,7 @@ def message(row: AnyRow) -> Message:
 
 def example(row: AnyRow) -> Example:
     """Make an example from its row."""
-    return Example(row.input, row.output, row.tokens, row.input_salt, row.output_salt)
+    return Example(row.input, row.output, row.tokens, row.input_salt, row.output_salt, row.position)
 
 
 def event(row: AnyRow) -> Event:

@@ -25,6 +25,9 @@ LONG_LOG_BYTES = 4 * 2**20
 READ_ONLY = "convo_read_only"
 """The execution option of a connection that will not write."""
 
+UNBEGUN = "convo_unbegun"
+"""The execution option of a connection whose statements stand outside of any transaction, as VACUUM must."""
+
 _IS_SET_UP = "convo_is_set_up"
 
 
@@ -119,6 +122,7 @@ def _set_up(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None
     cursor.execute("PRAGMA synchronous = FULL")  # NORMAL may lose acknowledged turns when the power fails
     cursor.execute("PRAGMA fullfsync = 1")  # macOS: fsync alone does not reach the disk there
     cursor.execute("PRAGMA mmap_size = 0")
+    cursor.execute("PRAGMA secure_delete = ON")  # what goes is overwritten; some builds of SQLite do so unasked
     cursor.execute("PRAGMA foreign_keys = ON")
     if cursor.execute("PRAGMA foreign_keys").fetchone() != (1,):
         raise StoreUnavailable("this SQLite was built without foreign keys, which convo relies on: use another build")
@@ -152,8 +156,9 @@ def _primary(error: sqlite3.Error) -> int:
 def _begin(connection: Connection) -> None:
     # A deferred transaction that reads first and then writes fails at once when another one wrote in between,
     # whatever the timeout (SQLITE_BUSY_SNAPSHOT): a writer takes the lock at its beginning.
-    read_only = connection.get_execution_options().get(READ_ONLY)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    if not options.get(UNBEGUN):
+        connection.exec_driver_sql("BEGIN" if options.get(READ_ONLY) else "BEGIN IMMEDIATE")
 
 
 def _leave_log_alone(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:  # noqa: ARG001 - the hook's signature

@@ -112,8 +112,8 @@ class ConversationRow(Base):
 class TurnRow(Base):
     """A user message and what became of it.
 
-    `first_example`, `window_start` and `prompt_digest` are what was sent, by reference; NULL in a history that was
-    given. MATCH SIMPLE skips a foreign key that holds a NULL: hence the check on `prev_chosen`.
+    `first_example`, `window_start` (both positions) and `prompt_digest` are what was sent, by reference; NULL in a
+    history that was given. MATCH SIMPLE skips a foreign key that holds a NULL: hence the check on `prev_chosen`.
     """
 
     __tablename__ = "convo_turns"

@@ -199,7 +199,7 @@ class Turns(History):
         """Make another candidate of the last, settled turn the one that counts.
 
         Raises:
-            CandidateNotFound: the turn has none of that index, or it broke off.
+            CandidateNotFound: the turn has none of that index, or it broke off or was erased.
         """
         if candidate not in self._execute(self._whole_candidates(record, turn, MESSAGES.c.candidate)).scalars().all():
             raise CandidateNotFound(record.id, turn, candidate)
@@ -220,7 +220,8 @@ class Turns(History):
     def _whole_candidates(self, record: ConversationRecord, turn: int, *columns: ColumnElement[Any]) -> Select[Any]:
         """Return a query for `columns` of the candidates of a turn that can be chosen."""
         of_it = (MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn == turn, MESSAGES.c.side == MODEL)
-        return select(*columns).where(*of_it, func.coalesce(MESSAGES.c.finish_reason, "").not_in(BROKEN_OFF))
+        is_whole = func.coalesce(MESSAGES.c.finish_reason, "").not_in(BROKEN_OFF)
+        return select(*columns).where(*of_it, MESSAGES.c.content.is_not(None), is_whole)
 
     def _next_candidate(self, record: ConversationRecord, turn: int) -> Any:  # noqa: ANN401 - an SQL expression
         """Return the index after the last candidate: one may stand there, of an attempt that broke off."""

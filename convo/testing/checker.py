@@ -158,7 +158,8 @@ def _order(stored: Stored) -> Iterator[Fault]:
         if (message.position, message.side) != (place, 1 - place % 2):
             yield "order", f"turn {message.turn}: side {message.side} speaks at position {message.position}"
             return
-    for text, count in Counter(each.content for each in stored.messages if each.side == USER).items():
+    said = [each for each in stored.messages if each.side == USER and not _is_rewritten(stored, [each])]
+    for text, count in Counter(each.content for each in said).items():
         if count > 1 and text is not None:
             where = [each.turn for each in stored.messages if each.side == USER and each.content == text]
             yield "doubled", f"turns {where}: the user's text is the same"
@@ -190,7 +191,8 @@ def _replies(stored: Stored) -> Iterator[Fault]:
             if told.prompt is None or end is None or message is None:
                 continue
             sent = history[place_of.get(told.prompt.start, end) : end + 1]
-            if not _is_answer(message, told, _answer(stored, told, sent)) and not _is_erased([message, *sent]):
+            is_answer = _is_answer(message, told, _answer(stored, told, sent))
+            if not is_answer and not _is_rewritten(stored, [message, *sent]):
                 yield "reply", f"turn {number}: candidate {message.candidate} does not answer what stands before it"
 
 
@@ -206,8 +208,11 @@ def _answer(stored: Stored, told: ToldText, sent: Sequence[Message]) -> str:
     return expected_reply(stored.record.context, stored.examples[first_example:], sent, candidate=told.place)
 
 
-def _is_erased(messages: Iterable[Message]) -> bool:
-    return any(each.content is None for each in messages)
+def _is_rewritten(stored: Stored, messages: Iterable[Message]) -> bool:
+    """Return whether one of the texts was erased or redacted, or of those that were sent before them all."""
+    turns = ((stored.told.turns.get(each.turn or 0), each) for each in messages)
+    told = (turn and turn.text_at(each.side, each.candidate) for turn, each in turns)
+    return stored.told.settings.is_rewritten or any(each is not None and each.is_rewritten for each in told)
 
 
 def _acknowledged(stored: Stored, heard: Sequence[Acknowledged]) -> Iterator[Fault]:

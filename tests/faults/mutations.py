@@ -276,7 +276,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "a fork has what was told later": Mutation(
         fork_before_a_late_answer,
-        r"(SELECT convo_events\.body.*convo_events\.kind = )",
+        r"(SELECT convo_events\.kind, convo_events\.body.*convo_events\.kind = )",
         r"\1'-' || ",
         broken=frozenset({"journal"}),
     ),
