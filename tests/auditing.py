@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import text
@@ -161,6 +162,30 @@ class RandomStore:
         given |= {"metadata": {"y": 2}, "input_token_limit": 90, "name": f"name {self.rng.random()}"}
         talk.update(**{name: given[name] for name in self.rng.sample(sorted(given), 2)})
 
+    def erase(self, talk: convo.Conversation) -> None:
+        target, candidate = self.target(talk)
+        talk.erase(target, candidate=candidate, reason=self.rng.choice([None, "gdpr-17"]), scrub=False)
+
+    def redact(self, talk: convo.Conversation) -> None:
+        target, candidate = self.target(talk)
+        if target == "example:0":
+            target = self.rng.choice(["example:0:input", "example:1:output"])
+        talk.redact(target, self.word(), candidate=candidate, scrub=False)
+
+    def target(self, talk: convo.Conversation) -> tuple[int | str, int | None]:
+        """Return what may be erased: mostly a message."""
+        position = self.rng.randint(0, 2 * talk.refresh().record.turn_count)
+        target = self.rng.choice([position, position, position, "context", "title", "example:0"])
+        is_reply = isinstance(target, int) and target % 2 == 0
+        return target, self.rng.choice([None, 0, 1]) if is_reply else None
+
+    def prune(self, *_: object) -> None:
+        self.store.prune(timedelta(0), owner="acme", scrub=False)
+
+    def forget(self, *_: object) -> None:
+        if self.rng.random() < 0.2:
+            self.store.forget("acme", scrub=False)
+
     def keep_a_chat(self, *_: object) -> None:
         response = convo.chat(messages="Hi", client=self.model, candidate_count=3, model="wide")
         self.talks.append(self.store.create_from(response, owner="acme"))
@@ -168,7 +193,7 @@ class RandomStore:
 
 STEPS = (
     *("create", "send", "send", "send", "stream", "fail", "settle", "overtaken", "regenerate", "choose", "fork"),
-    *("edit", "update", "keep_a_chat"),
+    *("edit", "update", "keep_a_chat", "erase", "erase", "erase", "redact", "redact", "prune", "forget"),
 )
 
 
@@ -189,4 +214,8 @@ def fill(store: convo.Store) -> convo.Conversation:
     fork = talk.fork(at=2, name="fork")
     fork.send("in the fork")
     store.create(model="m/one", name="bare", owner="acme")
+    left = store.create(model="m/one", name="left", **LABELS, **given)
+    for target in ("context", "title", "example:0", "example:1:output", 1):
+        left.erase(target, scrub=False)
+    left.redact(2, "[another]", scrub=False)
     return talk

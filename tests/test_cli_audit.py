@@ -16,7 +16,7 @@ from tests.test_cli import Run, chats, error_line, run  # noqa: F401 - fixtures
 from tests.test_verify import FORGERIES, forge
 
 SOUND = """\
-3 conversations: 23 events, 7 turns, 34 texts
+4 conversations: 31 events, 8 turns, 37 texts, 6 erased, 1 redacted
 chain         kept
 content       kept
 completeness  kept
@@ -56,7 +56,7 @@ def test_heads_are_lines_that_verify_reads(run: Run, filled: str, tmp_path: Path
     assert Path(kept_heads(filled, tmp_path)).read_text() == ran.out
     ran = run("-d", filled, "verify", "--all", "--heads", "-", piped=ran.out.encode())
     assert ran.out.endswith(
-        "a head of 3 of 3 was given\nas it was when the heads were kept, and self-consistent since\n"
+        "a head of 4 of 4 was given\nas it was when the heads were kept, and self-consistent since\n"
     )
 
 
@@ -66,7 +66,7 @@ def test_conversations_without_a_head_are_told(run: Run, filled: str, tmp_path: 
         store.create()
     ran = run("-d", filled, "verify", "--all", "--heads", heads)
     assert ran.out.endswith(
-        "a head of 3 of 4 was given\nself-consistent; those that had a head are as they were when it was kept\n"
+        "a head of 4 of 5 was given\nself-consistent; those that had a head are as they were when it was kept\n"
     )
 
 
@@ -92,7 +92,7 @@ def test_only_those_that_were_named_are_looked_at(run: Run, filled: str):  # noq
 def test_a_store_for_programs(run: Run, filled: str, tmp_path: Path):  # noqa: F811
     told = json.loads(run("-d", filled, "verify", "--all", "--json").out)
     assert {"chain": True, "content": True, "completeness": True, "anchored": None} == told["promises"]
-    assert (True, 3, 23, []) == (told["sound"], told["conversations"], told["events"], told["verdicts"])
+    assert (True, 4, 31, []) == (told["sound"], told["conversations"], told["events"], told["verdicts"])
     heads = kept_heads(filled, tmp_path)
     with convo.Store(filled) as store:
         store.delete("talk", owner="acme")
@@ -106,7 +106,7 @@ def test_a_store_for_programs(run: Run, filled: str, tmp_path: Path):  # noqa: F
 def test_named_conversations_for_programs_are_all_told(run: Run, filled: str):  # noqa: F811
     told = json.loads(run("-d", filled, "--owner", "acme", "verify", "talk", "talk", "--json").out)
     assert [14] == [each["events"] for each in told["verdicts"]]
-    assert [14, 8, 1] == [each["length"] for each in json.loads(run("-d", filled, "heads", "--json").out)]
+    assert [14, 8, 1, 8] == [each["length"] for each in json.loads(run("-d", filled, "heads", "--json").out)]
 
 
 def test_heads_of_other_conversations_prove_nothing(run: Run, filled: str, tmp_path: Path):  # noqa: F811
@@ -169,7 +169,7 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is(filled: str):
         env=os.environ | {"TERM": "xterm"},
         timeout=60,
     )
-    child.expect("23/23")
+    child.expect("31/31")
     child.expect("self-consistent")
     child.expect(pexpect.EOF)
     child.close()

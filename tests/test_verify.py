@@ -59,6 +59,8 @@ def test_what_has_seen_everything_is_sound(store: convo.Store):
     assert (verdict.events, True) == (verdict.anchored_at, verdict.is_sound)
     # Three messages and seven candidates, a given pair and an opening, both texts of two examples, context and title.
     assert 3 + 7 + 2 + 1 + 4 + 2 == verdict.texts
+    left = verdicts[store.get("left", owner="acme").id]
+    assert (6, 1, 3) == (left.erased, left.redacted, left.texts)
     assert verdict == talk.verify(heads=list(store.heads()))
 
 
@@ -521,7 +523,7 @@ def test_an_event_that_makes_no_sense_is_a_fault_though_it_is_linked(
     for each in (HOSTILE[kind], told):
         [number, *_] = [event.number for event in filled.get("talk", owner="acme").events() if event.kind == kind]
         relinked(filled, lambda body, each=each: body.update(each), number)
-        assert 3 == len(list(filled.verify()))
+        assert 4 == len(list(filled.verify()))
         assert any(not verdict.is_sound for verdict in filled.verify())
 
 
