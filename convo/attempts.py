@@ -154,8 +154,8 @@ class Fates:
     def _fork(self, number: int, body: Body) -> None:
         for what in self._anew.keys() & body.keys():
             self._anew[what].append(number)
-        self._erase(number, {"fields": body.get("erased", ())})
         self._redact(number, {"fields": body.get("redacted", ())})
+        self._erase(number, {"fields": body.get("erased", ())})
 
     def _discard(self, number: int, body: Body) -> None:
         self._turns.append((Change(number, None, is_anew=True), body["turn"], body["turn"]))

@@ -176,12 +176,12 @@ class Branches(Conversations, Turns):
 
     def _rewritten(self, fork: ConversationRecord, new: NewFork, behind: Told) -> dict[str, Any]:
         """Return what was erased and redacted of the copied rows by events that are not copied."""
-        refs = _rewritten(behind)
+        redacted, erased = _rewritten(behind)
         ranges = [each for _, body in behind for each in body.get("turns", ()) if each[0] <= fork.turn_count]
         there: set[Ref] = {("context",)} if new.context is KEEP else set()
         if isinstance(new.examples, Keep):
-            there |= {ref for ref in refs if ref[0] in ("input", "output")}
-        turns = {ref[1] for ref in refs if ref[0] == "content" and ref[1] <= fork.turn_count}
+            there |= {ref for ref in (*redacted, *erased) if ref[0] in ("input", "output")}
+        turns = {ref[1] for ref in (*redacted, *erased) if ref[0] == "content" and ref[1] <= fork.turn_count}
         if turns or ranges:
             touched = [MESSAGES.c.turn.in_(sorted(turns))]
             touched += [MESSAGES.c.turn.between(min(ranges)[0], max(last for _, last in ranges))] if ranges else []
@@ -190,10 +190,12 @@ class Branches(Conversations, Turns):
             for row in self._execute(wanted.where(MESSAGES.c.conversation_id == fork.id, or_(*touched))):
                 there.add(ref := ("content", row.turn, row.side, row.candidate))
                 if row.is_gone and any(first <= row.turn <= last for first, last in ranges):
-                    refs[ref] = None
-        erased = [ref for ref, put in refs.items() if put is None and ref in there]
-        redacted = [[ref, *put] for ref, put in refs.items() if put is not None and ref in there]
-        return {name: each for name, each in (("erased", erased), ("redacted", redacted)) if each}
+                    erased[ref] = None
+        told = {
+            "redacted": [[ref, *put] for ref, put in redacted.items() if ref in there],
+            "erased": [ref for ref in erased if ref in there],
+        }
+        return {name: each for name, each in told.items() if each}
 
     def _not_late(self, parent: ConversationRecord, behind: Told) -> list[ColumnElement[bool]]:
         """Return what is true of the texts of which the copied events tell, and not those behind them."""
@@ -253,17 +255,21 @@ def _other_prompt(behind: Told) -> dict[str, Any]:
     return told
 
 
-def _rewritten(behind: Told) -> dict[Ref, list[Any] | None]:
-    """Return the texts that events name as erased, or with what was put in their place; the last one counts.
+def _rewritten(behind: Told) -> tuple[dict[Ref, list[Any]], dict[Ref, None]]:
+    """Return the texts that events name as redacted, with what was put in their place last; and those as erased.
 
-    A title is none of them: a fork tells its own.
+    A text may be both, in that order. A title is none of them: a fork tells its own.
     """
-    refs: dict[Ref, list[Any] | None] = {}
+    redacted: dict[Ref, list[Any]] = {}
+    erased: dict[Ref, None] = {}
     for kind, body in behind:
         for replaced, fields in (("context", ("context",)), ("examples", ("input", "output"))):
             if kind == "fork" and replaced in body:
-                refs = {ref: put for ref, put in refs.items() if ref[0] not in fields}
+                redacted = {ref: put for ref, put in redacted.items() if ref[0] not in fields}
+                erased = {ref: None for ref in erased if ref[0] not in fields}
         told = body.get("fields", ())
-        refs |= {tuple(ref): put for ref, *put in (told if kind == "redact" else body.get("redacted", ()))}
-        refs |= {tuple(ref): None for ref in (told if kind == "erase" else body.get("erased", ()))}
-    return {ref: put for ref, put in refs.items() if ref != ("title",)}
+        redacted |= {tuple(ref): put for ref, *put in (told if kind == "redact" else body.get("redacted", ()))}
+        erased |= dict.fromkeys(map(tuple, told if kind == "erase" else body.get("erased", ())))
+    redacted.pop(("title",), None)
+    erased.pop(("title",), None)
+    return redacted, erased

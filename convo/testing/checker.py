@@ -211,7 +211,7 @@ def _answer(stored: Stored, told: ToldText, sent: Sequence[Message]) -> str:
 def _is_rewritten(stored: Stored, messages: Iterable[Message]) -> bool:
     """Return whether one of the texts was erased or redacted, or of those that were sent before them all."""
     turns = ((stored.told.turns.get(each.turn or 0), each) for each in messages)
-    told = (turn and turn.text_at(each.side, each.candidate) for turn, each in turns)
+    told = [turn.text_at(each.side, each.candidate) for turn, each in turns if turn is not None]
     return stored.told.settings.is_rewritten or any(each is not None and each.is_rewritten for each in told)
 
 
