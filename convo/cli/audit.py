@@ -168,14 +168,14 @@ def _show_faults(verdict: Verdict) -> None:
 
 def _show(summary: Summary) -> None:
     from convo.audits import Promise
-    from convo.cli.output import say
+    from convo.cli.output import counted, say
 
     counts = summary.counts
-    say(f"{_counted(counts['conversations'], 'conversation')}: {_contents(counts)}")
+    say(f"{counted(counts['conversations'], 'conversation')}: {_contents(counts)}")
     for each in Promise:
         say(f"{each:14}{_state(summary, each)}")
     if summary.unsound:
-        say(f"{_counted(counts['faults'], 'fault')} in {_counted(summary.unsound, 'conversation')}")
+        say(f"{counted(counts['faults'], 'fault')} in {counted(summary.unsound, 'conversation')}")
     elif not counts["anchored"]:
         say("self-consistent")
     elif counts["anchored"] == counts["conversations"]:
@@ -185,22 +185,21 @@ def _show(summary: Summary) -> None:
 
 
 def _contents(counts: dict[str, int]) -> str:
-    told = [_counted(counts["events"], "event"), _counted(counts["turns"], "turn"), _counted(counts["texts"], "text")]
+    from convo.cli.output import counted
+
+    told = [counted(counts["events"], "event"), counted(counts["turns"], "turn"), counted(counts["texts"], "text")]
     told += [f"{counts[name]} {name}" for name in ("erased", "redacted", "unanswered") if counts[name]]
     return ", ".join(told)
 
 
 def _state(summary: Summary, promise: str) -> str:
     from convo.audits import Promise
+    from convo.cli.output import counted
 
     if broken := summary.broken[promise]:
-        return f"broken in {_counted(broken, 'conversation')}"
+        return f"broken in {counted(broken, 'conversation')}"
     if promise != Promise.ANCHORED:
         return "kept"
     if not summary.counts["anchored"]:
         return NOT_OF_THESE if summary.has_heads else NOT_ANCHORED
     return f"kept: a head of {summary.counts['anchored']:,} of {summary.counts['conversations']:,} was given"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -67,7 +67,7 @@ def redact(
     with open_store(context) as store:
         talk = store.get(reference, owner=context.obj["owner"])
         gone = talk.redact(target, replacement, candidate=candidate, reason=reason, scrub=scrub)
-    _show(gone, as_json=as_json)
+    _show(gone, as_json=as_json, done="redacted")
 
 
 def forget(
@@ -119,7 +119,7 @@ def prune(
                 note(f"kept {named}")
                 return
         gone = store.prune(span, owner=whose, dry_run=dry_run, scrub=scrub)
-    _show(gone, as_json=as_json, would=dry_run)
+    _show(gone, as_json=as_json, done="would erase" if dry_run else "erased")
 
 
 def _span(age: str) -> timedelta:
@@ -132,7 +132,7 @@ def _span(age: str) -> timedelta:
         raise typer.BadParameter(f"{age} is longer than can be counted") from None
 
 
-def _show(gone: Erasure, *, as_json: bool, would: bool = False) -> None:
+def _show(gone: Erasure, *, as_json: bool, done: str = "erased") -> None:
     """Print what went, and what is left of it."""
     from convo.cli.output import say, say_json
 
@@ -140,7 +140,7 @@ def _show(gone: Erasure, *, as_json: bool, would: bool = False) -> None:
         say_json(gone)
         return
     if gone.conversations:
-        say(f"{'would erase' if would else 'erased'} {_texts(gone)}")
+        say(f"{done} {_texts(gone)}")
     else:
         say("nothing is there to erase")
     for line in _left(gone.remains) if gone.remains else ():
@@ -148,23 +148,23 @@ def _show(gone: Erasure, *, as_json: bool, would: bool = False) -> None:
 
 
 def _texts(gone: Erasure) -> str:
-    return f"{_counted(gone.texts, 'text')} in {_counted(gone.conversations, 'conversation')}"
+    from convo.cli.output import counted
 
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return f"{counted(gone.texts, 'text')} in {counted(gone.conversations, 'conversation')}"
 
 
 def _left(remains: Remains) -> Iterable[str]:
     """Yield what was found of texts that went, in words."""
+    from convo.cli.output import counted
+
     if remains.files:
         names = ", ".join(Path(each).name for each in remains.files)
-        searched = f"({_counted(len(remains.files), 'file')}, {remains.searched_bytes / 1e6:.1f} MB searched)"
-        yield f"{_counted(remains.found_bytes, 'byte')} of it left in {names} {searched}"
+        searched = f"({counted(len(remains.files), 'file')}, {remains.searched_bytes / 1e6:.1f} MB searched)"
+        yield f"{counted(remains.found_bytes, 'byte')} of it left in {names} {searched}"
     if remains.too_short:
-        yield f"({_counted(remains.too_short, 'text')} of less than 8 bytes cannot be looked for)"
+        yield f"({counted(remains.too_short, 'text')} of less than 8 bytes cannot be looked for)"
     if remains.left_out:
-        yield f"({_counted(remains.left_out, 'text')} more went than were looked for)"
+        yield f"({counted(remains.left_out, 'text')} more went than were looked for)"
     if remains.quotes is None:
         yield "(the database took too long to tell whether other texts have the same words)"
     for each in remains.quotes or ():

@@ -70,6 +70,11 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any of convo's values
     return value.hex() if isinstance(value, bytes) else value
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number of things, in words."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def age(at: datetime, now: datetime) -> str:
     """Return how long ago something was, in its largest unit."""
     seconds = max(int((now - at).total_seconds()), 0)
