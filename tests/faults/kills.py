@@ -1,9 +1,9 @@
 """Senders that are killed at any moment and started again at once: what they were told still stands.
 
-Four senders share three conversations, in both shells, by send() and by stream(). Each one writes down what it asks
-before it asks it, and what it heard before that counts; started again, it repeats what it did not hear. Half of them
-die at a random moment, half at a random boundary; some are stopped for a moment before, so that others take over from
-the living.
+Four senders, or more, share three conversations, in both shells, by send() and by stream(). Each one writes down what
+it asks before it asks it, and what it heard before that counts; started again, it repeats what it did not hear. Half of
+them die at a random moment, half at a random boundary; some are stopped for a moment before, so that others take over
+from the living.
 ``python -m tests.faults kills --database sqlite --count 10000`` is the long form.
 """
 
@@ -156,19 +156,20 @@ class Figures:
 class Killer:
     """Starts senders and kills them, `count` times over all."""
 
-    def __init__(self, url: str, folder: Path, ids: list[str], count: int, seed: int) -> None:
+    def __init__(self, url: str, folder: Path, ids: list[str], count: int, seed: int, senders: int) -> None:
         self._url, self._ids, self._count, self._seed = url, ids, count, seed
-        self.paths = [folder / f"sender {number}" for number in range(len(SENDERS))]
+        self._senders = [SENDERS[number % len(SENDERS)] for number in range(senders)]
+        self.paths = [folder / f"sender {number}" for number in range(senders)]
         self._lock = threading.Lock()
         self.kills = 0
 
     def run(self) -> None:
-        with ThreadPoolExecutor(len(SENDERS)) as pool:
-            list(pool.map(self._haunt, range(len(SENDERS))))
+        with ThreadPoolExecutor(len(self._senders)) as pool:
+            list(pool.map(self._haunt, range(len(self._senders))))
         for number, path in enumerate(self.paths):
             with convo.Store(self._url) as store:
                 expire_leases(store)
-            Worker(send_until_killed, self._url, self._ids, path, SENDERS[number], number, 0, False).end()
+            Worker(send_until_killed, self._url, self._ids, path, self._senders[number], number, 0, False).end()
 
     def _haunt(self, number: int) -> None:
         """Kill one sender again and again."""
@@ -185,7 +186,8 @@ class Killer:
 
     def _live_and_die(self, store: convo.Store, number: int, chance: random.Random) -> None:
         path, point = self.paths[number], chance.choice([0, chance.randint(1, POINTS)])
-        worker = Worker(send_until_killed, self._url, self._ids, path, SENDERS[number], chance.getrandbits(64), point)
+        sender = self._senders[number]
+        worker = Worker(send_until_killed, self._url, self._ids, path, sender, chance.getrandbits(64), point)
         if point == 0:
             time.sleep(chance.expovariate(1 / LIFE_S))
             if chance.random() < STALLS:
@@ -207,13 +209,13 @@ class Killer:
         return asked[-1][1] if asked else None
 
 
-def kill_senders(url: str, count: int, seed: int = 0) -> Figures:
+def kill_senders(url: str, count: int, seed: int = 0, senders: int = len(SENDERS)) -> Figures:
     """Let senders live and die, and count what is wrong afterwards."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, convo.Store(url, client=HistoryClient()) as store:
         trims = itertools.cycle(["minimal", "stable"])
         talks = [store.create(trim=trim, **SETTINGS) for trim, _ in zip(trims, range(TALKS), strict=False)]
-        killer = Killer(url, Path(folder), [each.id for each in talks], count, seed)
+        killer = Killer(url, Path(folder), [each.id for each in talks], count, seed, senders)
         killer.run()
         logs = [Log(each) for each in killer.paths]
         heard = [each for log in logs for each in log.acknowledged()]
@@ -236,8 +238,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--database", choices=DATABASES, default="sqlite")
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--senders", type=int, default=len(SENDERS), help="how many processes send at once")
     given = parser.parse_args(arguments)
     with open_database(given.database) as url:
-        figures = kill_senders(url, given.count, given.seed)
+        figures = kill_senders(url, given.count, given.seed, given.senders)
     print(f"{given.database}: {figures}", *figures.wrong[:20], sep="\n  ", flush=True)  # noqa: T201 - its output
     return int(bool(figures.wrong))
