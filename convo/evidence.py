@@ -106,11 +106,19 @@ class Cursor:
         self._rows = iter(rows)
         self._next = next(self._rows, None)
 
-    def until(self, turn: int | None) -> Iterator[Row]:
-        """Yield what is left up to and with a turn, or all."""
-        while (row := self._next) is not None and (turn is None or row[1] <= turn):
+    def until(self, turn: int) -> list[Row]:
+        """Return what is left up to and with a turn."""
+        found = []
+        while self._next is not None and self._next[1] <= turn:
+            found.append(self._next)
             self._next = next(self._rows, None)
-            yield row
+        return found
+
+    def rest(self) -> Iterator[Row]:
+        """Yield all that is left."""
+        while self._next is not None:
+            yield self._next
+            self._next = next(self._rows, None)
 
 
 class Findings:

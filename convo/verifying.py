@@ -70,9 +70,9 @@ class _Verification:
         length, head = self._follow(tick)
         while self._replay.turns:
             self._settle()
-        for row in self._turns.until(None):
+        for row in self._turns.rest():
             self._find(CONTENT, UNTOLD, turn=row[1])
-        for row in self._messages.until(None):
+        for row in self._messages.rest():
             self._find(CONTENT, UNTOLD, turn=row[1], field=place(row[2], row[3]))
         self._compare_end(length, head)
         self._look_for_heads(length)

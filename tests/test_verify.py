@@ -501,7 +501,7 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "resume": {"turn": "x"},
     "finish": {"usage": [1, 2, 3]},
     "fail": {"fence": 99},
-    "choose": {"chosen": True},
+    "choose": {"chosen": "x"},
     "update": {"changes": None},
     "regenerate": {"window": None},
 }
