@@ -143,7 +143,7 @@ def shortened(repository: ConversationRepository, begun: Begun, factor: float) -
     if sent.estimate >= begun.fit.estimate:
         return None
     prompt = _remembered(sent, begun.record, ask, attempt.parameters)
-    request = replace(begun.request, examples=sent.examples, messages=sent.messages)
+    request = replace(begun.request, context=sent.context, examples=sent.examples, messages=sent.messages)
     return Begun(begun.record, ask, replace(attempt, prompt=prompt, refused=attempt.prompt), sent, request)
 
 

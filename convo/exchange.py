@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, Literal, TypedDict, TypeVar, Unpack, get_args
 
-from convo import asking, branching, options, prepare, sampling, turn
+from convo import branching, options, prepare, sampling, turn
 from convo.asking import LEASE_MARGIN_S, Ask, Begun
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient, ChatReply, Delta
@@ -305,10 +305,11 @@ class Exchange(Generic[Talk]):
 
         Raises:
             ContextLengthExceeded: there is none.
+            LeaseLost, ConversationNotFound: as turn.shortened().
         """
         factor = raised(begun.fit.limit, begun.fit.estimate)
         try:
-            shorter = self._view.database.read(lambda repository: asking.shortened(repository, begun, factor))
+            shorter = self._view.database.read(lambda repository: turn.shortened(repository, begun, factor))
         except PromptTooLong:
             shorter = None
         if shorter is None:

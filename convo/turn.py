@@ -146,6 +146,26 @@ def lease_lost(begun: Begun, fate: str = KEPT_LATE) -> LeaseLost:
     )
 
 
+def shortened(repository: ConversationRepository, begun: Begun, factor: float) -> Begun | None:
+    """Trim the prompt of an open turn anew, as the conversation is now: None when that makes it no shorter.
+
+    A text that was erased while the model had the longer one is not sent again.
+
+    Raises:
+        LeaseLost: the turn was taken over, or its message forgotten.
+        ConversationNotFound: it was deleted, or its owner forgotten.
+        PromptTooLong: the context and the newest message alone exceed the limit then.
+    """
+    record = repository.get(begun.record.id, begun.record.owner)
+    latest = repository.latest_turns(record)
+    held = [each.number for each in latest if each.lease_owner is not None and each.fence == begun.attempt.fence]
+    if held != [begun.attempt.turn]:
+        raise lease_lost(begun, "its prompt was too long, and is not sent again")
+    message = repository.user_message(record, begun.attempt.turn)
+    now = replace(begun, record=record, attempt=replace(begun.attempt, message=message))
+    return asking.shortened(repository, now, factor)
+
+
 def renew(repository: ConversationRepository, begun: Begun) -> bool:
     """Let the lease of an open turn begin anew; False when the turn was taken over."""
     return repository.renew_lease(begun.record, begun.attempt)

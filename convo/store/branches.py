@@ -268,7 +268,9 @@ def _rewritten(behind: Told) -> tuple[dict[Ref, list[Any]], dict[Ref, None]]:
                 redacted = {ref: put for ref, put in redacted.items() if ref[0] not in fields}
                 erased = {ref: None for ref in erased if ref[0] not in fields}
         told = body.get("fields", ())
-        redacted |= {tuple(ref): put for ref, *put in (told if kind == "redact" else body.get("redacted", ()))}
+        for ref, *put in told if kind == "redact" else body.get("redacted", ()):
+            redacted.pop(tuple(ref), None)  # the tokens that were told last of an example are those of both its texts
+            redacted[tuple(ref)] = put
         erased |= dict.fromkeys(map(tuple, told if kind == "erase" else body.get("erased", ())))
     redacted.pop(("title",), None)
     erased.pop(("title",), None)
