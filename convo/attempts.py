@@ -172,6 +172,11 @@ class Fates:
             found = [Change(number, None, is_anew=True) for number in anew]
         return sorted([*found, *self._changes.get(ref, ())], key=lambda each: each.number)
 
+    def since_anew(self, ref: Field) -> list[Change]:
+        """Return what became of the text that stands there now, in order: nothing of one that stood there before it."""
+        found = self.of(ref)
+        return found[max((place for place, each in enumerate(found, 1) if each.is_anew), default=0) :]
+
     def before(self, ref: Field, number: int) -> Change | None:
         """Return the last change of a text before event `number`; None when it was as it was first told."""
         found = [each for each in self.of(ref) if each.number < number]
@@ -253,4 +258,4 @@ def _first_texts(body: Body) -> Iterator[tuple[Field, Told]]:
         yield ("input", position), Told(asked, tokens)
         yield ("output", position), Told(answered, tokens)
     if body.get("opening") is not None:
-        yield ("content", 0, MODEL, 0), Told(body["opening"])
+        yield ("content", 0, MODEL, 0), Told(body["opening"], body.get("opening_tokens"))

@@ -102,7 +102,7 @@ class Rebuilding:
 
     def _tokens(self, refs: Sequence[Field], stored: int, count: int = 1) -> int | None:
         """Return the tokens of texts as they were sent: the row has those of what stands there now."""
-        changes = [each for ref in refs for each in self.fates.of(ref) if not each.is_anew]
+        changes = [each for ref in refs for each in self.fates.since_anew(ref)]
         found: int | None = stored
         if any(each.number >= self.seen and each.commitment is not None for each in changes):
             before = [

@@ -614,6 +614,34 @@ def test_what_a_fork_tells_of_its_copies_is_taken_into_account(sync_store: convo
     assert (True, ["two", "two", "other"]) == (fork.request(3).proven, texts(fork.request(3)))
 
 
+def test_tokens_are_those_of_what_was_sent_though_another_text_stood_there_before(quick: convo.Store):
+    quick.client = ScriptedClient(convo.ModelError("down"), "a")
+    talk = quick.create(model="x/y")
+    with pytest.raises(convo.ModelError):
+        talk.send("short")
+    talk.redact(1, "y")
+    talk.discard()
+    talk.send("x" * 400)
+    talk.redact(1, "[out]")
+    assert (True, 100) == (talk.request(1).proven, talk.request(1).messages[0].tokens)
+
+
+def test_tokens_of_a_forks_own_examples_are_not_those_of_its_parents(quick: convo.Store):
+    talk = quick.create(model="offline/echo", examples=[("i", "o")])
+    talk.redact("example:0:input", "yyyy")
+    fork = talk.fork(examples=[("x" * 400, "o")])
+    fork.send("one")
+    fork.redact("example:0:input", "z")
+    assert (True, 101) == (fork.request(1).proven, fork.request(1).examples[0].tokens)
+
+
+def test_tokens_of_an_opening_are_told_though_it_was_redacted(quick: convo.Store):
+    talk = quick.create(model="offline/echo", opening="x" * 40)
+    talk.send("one")
+    talk.redact(0, "[x]")
+    assert (True, 10) == (talk.request(1).proven, talk.request(1).messages[0].tokens)
+
+
 def test_a_text_that_is_not_the_one_that_was_sent_is_not_proven(quick: convo.Store):
     talk = quick.create(model="offline/echo")
     talk.send("one")
