@@ -104,6 +104,7 @@ def _begun(record: ConversationRecord, message: Message, ask: Ask, sent: Fit) ->
         is_streamed=ask.is_streamed,
         asked_as=ask.model.name if ask.model.name != ask.model_name else None,
         overhead=ask.model.message_overhead,
+        is_user_first=ask.model.user_first,
     )
     request = ChatRequest(ask.model.name, sent.context, sent.examples, sent.messages, parameters)
     return Begun(record, ask, attempt, sent, request)

@@ -33,6 +33,8 @@ class ToldAttempt:
     model: str
     asked_as: str
     overhead: int
+    is_user_first: bool
+    """Whether the service wanted the user to speak first."""
     parameters: Body
     """As they stand in event bodies."""
     streamed: bool
@@ -97,6 +99,7 @@ def _begun(event: Event, body: Body) -> ToldAttempt:
         model=body["model"],
         asked_as=body.get("as", body["model"]),
         overhead=body.get("overhead", 0),
+        is_user_first=body.get("user_first", False),
         parameters=body.get("parameters", {}),
         streamed=body.get("stream", False),
         **_prompt(body),

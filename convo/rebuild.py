@@ -55,11 +55,11 @@ class Rebuilding:
     left_out: list[LeftOut] = field(default_factory=list)
     proven: bool | None = None
 
-    def request(self, *, user_first: bool) -> SentRequest:
-        """Return it, and whether it has the digest that was told; of a service that wants the user to speak first."""
+    def request(self) -> SentRequest:
+        """Return it, and whether it has the digest that was told."""
         context = self._context()
         examples, messages = list(self._examples()), list(self._messages())
-        self._leave_out_messages(user_first)
+        self._leave_out_messages()
         told = self.attempt
         if told.digest is not None:
             seals = ([each[1] for each in examples], [(each.side, seal) for each, seal in messages])
@@ -156,7 +156,7 @@ class Rebuilding:
         refs = [*self.stored.erased, *map(ref_of, self.stored.messages)]
         return {int(ref[1]) for ref in refs if self.fates.was_erased(ref, self.seen)} - {self.attempt.turn}
 
-    def _leave_out_messages(self, user_first: bool) -> None:
+    def _leave_out_messages(self) -> None:
         first = at = self.stored.record.first_position
         start = self.attempt.start
         why: list[tuple[int, int, str]] = []
@@ -166,7 +166,7 @@ class Rebuilding:
             at = 2 * turn + 1
         why.append((at, start - 1, NOT_FIT))
         why = [each for each in why if each[0] <= each[1]]
-        if user_first and why and (why[0][0], why[0][2]) == (0, NOT_FIT):
+        if self.attempt.is_user_first and why and (why[0][0], why[0][2]) == (0, NOT_FIT):
             opening = [(0, 0, USER_FIRST)]
             why[:1] = opening if why[0][1] == 0 else [*opening, (1, why[0][1], NOT_FIT)]
         self.left_out += _joined("messages", why)
@@ -186,11 +186,11 @@ def _joined(what: str, ranges: Iterable[tuple[int, int, str]]) -> Iterator[LeftO
         yield last
 
 
-def rebuilt(stored: Stored, attempt: ToldAttempt, fates: Fates, *, user_first: bool = False) -> SentRequest:
+def rebuilt(stored: Stored, attempt: ToldAttempt, fates: Fates) -> SentRequest:
     """Return what was sent at an attempt; without its number, and without what is made of it for a service.
 
     A shortened prompt was made at some moment before the event that tells of it: as of which the digest proves, if any.
     """
     seen = [attempt.number, *fates.between(attempt.since, attempt.number)]
-    made = [Rebuilding(stored, attempt, fates, number).request(user_first=user_first) for number in seen]
+    made = [Rebuilding(stored, attempt, fates, number).request() for number in seen]
     return next((each for each in made if each.proven), made[0])

@@ -18,8 +18,8 @@ from convo.asking import Ask
 from convo.attempts import Attempts, Fates, ToldAttempt, ref_of, told_texts
 from convo.audits import NEXT, Field, SentRequest
 from convo.call import asked
-from convo.clients.base import AnyClient, ChatRequest, PatientClient, PostingClient
-from convo.errors import ConvoError, InvalidInput, PromptUnknown
+from convo.clients.base import AnyClient, ChatRequest, PostingClient
+from convo.errors import InvalidInput, PromptUnknown
 from convo.rebuild import Stored, rebuilt
 from convo.store.repository import ConversationRepository
 from convo.turn import Question
@@ -79,7 +79,7 @@ def sent(
 def told(found: Found, client: AnyClient | None) -> SentRequest:
     """Return what was sent at an attempt, and what `client` would post for it now."""
     attempt, fates = found.attempt, found.fates
-    request = rebuilt(found.stored, attempt, fates, user_first=_is_user_first(client, attempt))
+    request = rebuilt(found.stored, attempt, fates)
     request = replace(request, attempt=found.number, attempts=found.count)
     return posted(request, client, has_authors=not fates.is_nameless(attempt.number))
 
@@ -107,6 +107,7 @@ def upcoming(
         model=ask.model_name,
         asked_as=ask.model.name,
         overhead=overhead,
+        is_user_first=ask.model.user_first,
         parameters=journal.parameters(asking.merged(record.parameters, ask.overrides)),
         streamed=False,
         start=fit.messages[0].position or 0,
@@ -118,7 +119,7 @@ def upcoming(
     window = repository.messages_from(record, attempt.start, number)
     window.append(message if question else replace(message, content=None))
     stored = _stored(repository, record, attempt, fates, window, events, examples)
-    return rebuilt(stored, attempt, fates, user_first=ask.model.user_first)
+    return rebuilt(stored, attempt, fates)
 
 
 def posted(request: SentRequest, client: AnyClient | None, *, has_authors: bool = True) -> SentRequest:
@@ -166,16 +167,6 @@ def _place(record: ConversationRecord, number: int, attempts: Attempts, attempt:
 
 def _unknown(record: ConversationRecord, number: int, told: str) -> PromptUnknown:
     return PromptUnknown(told, conversation=record.id, turn=number)
-
-
-def _is_user_first(client: AnyClient | None, attempt: ToldAttempt) -> bool:
-    """Return whether the service wants the window to begin with the user, if it can tell without being asked."""
-    if not isinstance(client, PatientClient):
-        return False
-    try:
-        return client.with_limit(attempt.asked_as, attempt.limit).user_first
-    except ConvoError:
-        return False
 
 
 def _telling(

@@ -557,6 +557,24 @@ def test_what_was_left_out_is_told_with_its_reason(quick: convo.Store):
     assert {"erased"} == {each.gone for each in before.messages if each.turn == 1}
 
 
+class UserFirst(ScriptedClient):
+    """A client of one's own whose service takes no opening."""
+
+    def get_model(self, name: str) -> convo.Model:
+        return convo.Model(name, 1000, user_first=True)
+
+
+def test_an_opening_is_left_out_as_the_user_speaks_first_whoever_the_client_is(quick: convo.Store):
+    quick.client = UserFirst("a", "b")
+    talk = quick.create(model="m", opening="hello")
+    following = talk.request(text="one")
+    talk.send("one")
+    talk.regenerate()
+    told = (convo.LeftOut("messages", 0, 0, "the user speaks first"),)
+    quick.client = ScriptedClient()
+    assert [told] * 3 == [following.left_out, *(talk.request(1, attempt=number).left_out for number in (1, 2))]
+
+
 def test_what_was_erased_before_at_the_beginning_did_not_fail_to_fit(sync_store: convo.Store):
     talk = sync_store.create(model="offline/echo", context="c", examples=[("a", "b"), ("c", "d")])
     talk.send("one")

@@ -62,6 +62,8 @@ class Attempt:
     """The name that the model is asked by, where another one stands in for `model`."""
     overhead: int = 0
     """Tokens that the model's service adds to each text, as the prompt was counted."""
+    is_user_first: bool = False
+    """Whether the service wants the user to speak first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,6 +351,7 @@ def attempt_body(attempt: Attempt) -> dict[str, Any]:
         "stream": attempt.is_streamed,
         "as": attempt.asked_as,
         "overhead": attempt.overhead,
+        "user_first": attempt.is_user_first,
     }
     return body | {name: value for name, value in told.items() if value}
 
