@@ -10,6 +10,7 @@ from convo import journal
 from convo.clients.base import ChatRequest
 from convo.errors import PromptTooLong
 from convo.prompt import Budget, Measured, fit, input_limit
+from convo.store.conversations import not_erased
 from convo.store.repository import ConversationRepository
 from convo.store.rows import LatestTurn
 from convo.store.turns import Attempt
@@ -163,7 +164,8 @@ def fitted(
         PromptTooLong: the context and the newest message alone exceed the limit.
         ModelChanged: to be prepared anew, as it has other limits.
     """
-    examples, example_count = repository.counted_examples(record)
+    all_examples = repository.all_examples(record)
+    examples = not_erased(all_examples)
     budget = _budget(record, ask, _measured(before or last, ask, examples))
     taken = budget.of_context(record.context, record.context_tokens) + budget.of_message(message)
     taken += sum(budget.of_example(each) for each in examples)
@@ -181,7 +183,7 @@ def fitted(
         unread=unread,
         trim=record.trim,
         cut=cut,
-        example_count=example_count,
+        example_count=len(all_examples),
     )
 
 

@@ -237,7 +237,7 @@ class SentRequest:
     paths: tuple[str, ...] = ()
     bodies: tuple[bytes, ...] = field(default=(), repr=False)
     """What is posted, to the byte, and where below the service's address: several where it gives one candidate a
-    request. None when it cannot be told."""
+    request. Empty when it cannot be told."""
     no_bodies: str | None = None
     """Why there are no bodies."""
 

@@ -33,6 +33,11 @@ _PREFIX = re.compile(r"[0-9a-f-]+", re.IGNORECASE)
 _LABELS = ("owner", "name", "metadata")
 
 
+def not_erased(examples: Iterable[Example]) -> Examples:
+    """Return the examples that have both their texts."""
+    return [each for each in examples if each.input is not None and each.output is not None]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewConversation:
     """What a conversation is created with; texts are cleaned and counted already, as convo.prepare does."""
@@ -150,13 +155,12 @@ class Conversations(Ledger):
 
     def examples(self, record: ConversationRecord) -> Examples:
         """Return the conversation's examples, oldest first, without those of which a text was erased."""
-        return self.counted_examples(record)[0]
+        return not_erased(self.all_examples(record))
 
-    def counted_examples(self, record: ConversationRecord) -> tuple[Examples, int]:
-        """Return what examples() does, and how many there are with those that were erased."""
+    def all_examples(self, record: ConversationRecord) -> Examples:
+        """Return the conversation's examples by position, erased ones too."""
         wanted = select(EXAMPLES).where(EXAMPLES.c.conversation_id == record.id).order_by(EXAMPLES.c.position)
-        found = [rows.example(row) for row in self._execute(wanted)]
-        return [each for each in found if each.input is not None and each.output is not None], len(found)
+        return [rows.example(row) for row in self._execute(wanted)]
 
     def update(self, record: ConversationRecord, **changes: Any) -> ConversationRecord:  # noqa: ANN401 - columns of several types
         """Change what may change of a locked conversation, named as in its record.

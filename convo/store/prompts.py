@@ -9,8 +9,8 @@ from convo.store import rows
 from convo.store.columns import event_turn
 from convo.store.conversations import Conversations
 from convo.store.history import IS_CHOSEN, OF_TURN, History
-from convo.store.rows import EVENTS, EXAMPLES, MESSAGES, TURNS
-from convo.values import ConversationRecord, Event, Example, Message, MessagePrompt
+from convo.store.rows import EVENTS, MESSAGES, TURNS
+from convo.values import ConversationRecord, Event, Message, MessagePrompt
 
 _OF_ATTEMPTS = ("history", "begin", "resume", "regenerate", "finish", "fail", "late")
 _OF_TEXTS = ("history", "begin", "finish", "fail", "late", "discard")
@@ -83,8 +83,3 @@ class Prompts(Conversations, History):
             .order_by(MESSAGES.c.turn, MESSAGES.c.side)
         )
         return [(row.turn, row.side, row.candidate) for row in self._execute(wanted)]
-
-    def all_examples(self, record: ConversationRecord) -> list[Example]:
-        """Return the examples by position, erased ones too."""
-        wanted = select(EXAMPLES).where(EXAMPLES.c.conversation_id == record.id).order_by(EXAMPLES.c.position)
-        return [rows.example(row) for row in self._execute(wanted)]
