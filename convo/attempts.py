@@ -9,14 +9,18 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from convo.audits import BEGIN, ERASED, REDACTED, REGENERATE, RESUME, SHORTENED, Field
 from convo.values import MODEL, USER, Event, Message
 
 Body = Mapping[str, Any]
+Value = TypeVar("Value")
 
 CONTEXT: Field = ("context",)
+
+_OF_TURN = (BEGIN, RESUME, REGENERATE, "history", "finish", "fail", "late", "discard")
+"""The kinds of events that tell of one turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,7 @@ class Attempts:
         self._answers: list[int | None] = []
         """The place of the attempt that each candidate came of; None of one that was given."""
         for each in events:
-            body = json.loads(each.body)
-            if each.kind not in ("create", "fork") and body.get("turn") == turn:
+            if each.kind in _OF_TURN and (body := json.loads(each.body))["turn"] == turn:
                 self._take(each, body)
 
     def of_choice(self, chosen: int | None) -> int:
@@ -96,9 +99,9 @@ def _begun(event: Event, body: Body) -> ToldAttempt:
         kind=event.kind,
         at=_time(body),
         turn=body["turn"],
-        model=body["model"],
-        asked_as=body.get("as", body["model"]),
-        overhead=body.get("overhead", 0),
+        model=_checked(str, body["model"]),
+        asked_as=_checked(str, body.get("as", body["model"])),
+        overhead=_checked(int, body.get("overhead", 0)),
         is_user_first=body.get("user_first", False),
         parameters=body.get("parameters", {}),
         streamed=body.get("stream", False),
@@ -107,9 +110,16 @@ def _begun(event: Event, body: Body) -> ToldAttempt:
 
 
 def _prompt(body: Body) -> dict[str, Any]:
-    start, first_example, tokens, limit = body["window"]
+    start, first_example, tokens, limit = (_checked(int, each) for each in body["window"])
     told = {"start": start, "first_example": first_example, "tokens": tokens, "limit": limit}
-    return told | {"digest": body["prompt"]}
+    return told | {"digest": _checked(str, body["prompt"])}
+
+
+def _checked(kind: type[Value], value: Any) -> Value:  # noqa: ANN401 - whatever stands in an event
+    if not isinstance(value, kind):
+        msg = f"an event has a {type(value).__name__} where a {kind.__name__} belongs"
+        raise TypeError(msg)
+    return value
 
 
 def _time(body: Body) -> datetime:
@@ -230,6 +240,8 @@ def told_texts(events: Iterable[Event]) -> dict[Field, Told]:
     for each in events:
         body = json.loads(each.body)
         if each.kind in ("create", "fork"):
+            if "examples" in body:
+                told = {ref: text for ref, text in told.items() if ref[0] not in ("input", "output")}
             told |= dict(_first_texts(body))
             continue
         turn = body.get("turn")

@@ -171,7 +171,7 @@ class SentMessage:
     side: int
     author: str
     candidate: int
-    """Which of the model's alternatives it is; 0 for a user's message."""
+    """Which of the model's alternatives it is; 0 for a user's message, and for one whose row is gone."""
     content: str | None
     """None when it is gone; and of the next message while there is none."""
     tokens: int | None

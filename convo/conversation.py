@@ -102,6 +102,7 @@ class Conversation(ConversationFacts):
             PromptUnknown: nothing was sent for the turn, or not at so many attempts; or a fork that has another context
                 or other examples cannot tell what the conversation before it sent.
             InvalidParameter: both a turn and a text were given, or an attempt without a turn.
+            StoredDataError: the journal cannot be read: somebody has changed it.
             PromptTooLong, InvalidText, ModelNotFound, TurnInFlight, TurnUnfinished, ModelError: as preview().
         """
         return outcome(self._view.request(turn, text, attempt))

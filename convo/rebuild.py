@@ -25,7 +25,7 @@ from convo.audits import (
     SentRequest,
     SentText,
 )
-from convo.values import ConversationRecord, Example, Message
+from convo.values import MODEL, USER, ConversationRecord, Example, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Stored:
     examples: Sequence[Example]
     """By position, erased ones too."""
     messages: Sequence[Message]
-    """From the first that was sent to the last, erased ones too."""
+    """From the first that was sent to the last, erased ones too; a row that is gone leaves a gap."""
     told: Mapping[Field, Told]
     """What was told first of the context, the examples, and of those messages that were replaced or erased later."""
     erased: Sequence[Field] = ()
@@ -126,7 +126,7 @@ class Rebuilding:
     def _examples(self) -> Iterator[tuple[SentExample, list[str | None]]]:
         """Yield the examples that were sent, with the commitments to their texts."""
         why: list[tuple[int, int, str]] = []
-        for place, each in enumerate(self.stored.examples):
+        for place, each in self._by_position():
             refs: list[Field] = [("input", place), ("output", place)]
             if any(self.fates.was_erased(ref, self.seen) for ref in refs):
                 why.append((place, place, ERASED))
@@ -139,17 +139,36 @@ class Rebuilding:
                 yield sent, [asked_seal, answer_seal]
         self.left_out += _joined("examples", why)
 
+    def _by_position(self) -> Iterator[tuple[int, Example]]:
+        """Yield every example that is stored, or told of."""
+        stored = {each.position: each for each in self.stored.examples}
+        told = {int(ref[1]): each.tokens for ref, each in self.stored.told.items() if ref[0] == "input"}
+        for place in sorted(told):
+            yield place, stored.get(place) or Example(None, None, told[place] or 0)
+
     def _messages(self) -> Iterator[tuple[SentMessage, str | None]]:
         """Yield the messages that were sent, with the commitments to their texts."""
         erased = self._erased_turns()
-        for each in self.stored.messages:
-            turn, position = each.turn or 0, each.position or 0
-            if turn in erased and turn != self.attempt.turn:
+        stored = {each.position: each for each in self.stored.messages}
+        last = 2 * self.attempt.turn - 1
+        first = min(max(self.attempt.start, self.stored.record.first_position), last)
+        for position in range(first, last + 1):
+            turn, each = (position + 1) // 2, stored.get(position)
+            if turn in erased:
+                continue
+            if each is None:
+                yield self._missing(position, turn), None
                 continue
             ref = ref_of(each)
             content, gone, seal = self._text(ref, each.content, each.salt)
             tokens = self._tokens([ref], each.tokens)
             yield SentMessage(position, turn, each.side, each.author, each.candidate, content, tokens, gone), seal
+
+    def _missing(self, position: int, turn: int) -> SentMessage:
+        """Return what stands for a message whose row is gone; which candidate that was, nobody knows."""
+        side = USER if position % 2 else MODEL
+        self.gone.append(("content", turn, side, 0))
+        return SentMessage(position, turn, side, self.stored.record.authors[side], 0, None, None, MISSING)
 
     def _erased_turns(self) -> set[int]:
         """Return the turns of which a text was gone when the prompt was made."""

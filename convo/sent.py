@@ -10,16 +10,17 @@ No model is called here, and nothing is stored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from convo import asking, journal, turn
+from convo import asking, journal, sampling, turn
 from convo.asking import Ask
 from convo.attempts import Attempts, Fates, ToldAttempt, ref_of, told_texts
 from convo.audits import NEXT, Field, SentRequest
 from convo.call import asked
 from convo.clients.base import AnyClient, ChatRequest, PostingClient
-from convo.errors import InvalidInput, PromptUnknown
+from convo.errors import InvalidInput, PromptUnknown, StoredDataError, StoreError, TurnError
 from convo.rebuild import Stored, rebuilt
 from convo.store.repository import ConversationRepository
 from convo.turn import Question
@@ -59,27 +60,32 @@ def sent(
     Raises:
         TurnNotFound: there is no such turn.
         PromptUnknown: there was no such attempt, or it was one of another conversation, under another context.
+        StoredDataError: the journal cannot be read.
     """
     chosen = repository.choice(record, number)
-    events = repository.events_of_prompts(record, number)
-    attempts = Attempts(events, number)
-    place = _place(record, number, attempts, attempt, chosen)
-    fates, found = Fates(events), attempts.all[place]
-    if fates.is_foreign(found.number):
-        told = f"turn {number} of conversation {record.id} was answered under another context, or with other examples"
-        raise _unknown(
-            record, number, f"{told}: look at the conversation that it was forked from, {record.forked_from}"
-        )
-    messages = repository.messages_from(record, found.start, number)
-    told_events = [*events, *_telling(repository, record, messages, fates, found)]
-    stored = _stored(repository, record, found, fates, messages, told_events)
+    with _reading(record):
+        events = repository.events_of_prompts(record, number)
+        attempts = Attempts(events, number)
+        place = _place(record, number, attempts, attempt, chosen)
+        fates, found = Fates(events), attempts.all[place]
+        if fates.is_foreign(found.number):
+            raise _foreign(record, number)
+        messages = repository.messages_from(record, found.start, number)
+        told_events = [*events, *_telling(repository, record, messages, fates, found)]
+        stored = _stored(repository, record, found, fates, messages, told_events)
     return Found(found, stored, fates, place + 1, len(attempts.all))
 
 
 def told(found: Found, client: AnyClient | None) -> SentRequest:
-    """Return what was sent at an attempt, and what `client` would post for it now."""
+    """Return what was sent at an attempt, and what `client` would post for it now.
+
+    Raises:
+        StoredDataError: the journal cannot be read.
+    """
     attempt, fates = found.attempt, found.fates
-    request = rebuilt(found.stored, attempt, fates)
+    with _reading(found.stored.record):
+        request = rebuilt(found.stored, attempt, fates)
+        sampling.parameters(request.parameters.as_dict())  # which a codec takes to be what they should be
     request = replace(request, attempt=found.number, attempts=found.count)
     return posted(request, client, has_authors=not fates.is_nameless(attempt.number))
 
@@ -91,13 +97,12 @@ def upcoming(
 
     Raises:
         PromptTooLong, TurnInFlight, TurnUnfinished: as turn.begin().
+        StoredDataError: the journal cannot be read.
     """
     overhead = ask.model.message_overhead
     last, message = turn.next_message(repository, record, question or Question("", -overhead))
     fit = asking.fitted(repository, record, last, message, ask)
     number = message.turn or 0
-    events = repository.events_of_prompts(record, number)
-    fates, examples = Fates(events), repository.all_examples(record)
     attempt = ToldAttempt(
         number=record.version + 1,
         since=record.version + 1,
@@ -111,15 +116,33 @@ def upcoming(
         parameters=journal.parameters(asking.merged(record.parameters, ask.overrides)),
         streamed=False,
         start=fit.messages[0].position or 0,
-        first_example=_first(examples, len(fit.examples)),
+        first_example=fit.first_example,
         tokens=fit.tokens,
         limit=fit.limit,
         digest=None,
     )
     window = repository.messages_from(record, attempt.start, number)
     window.append(message if question else replace(message, content=None))
-    stored = _stored(repository, record, attempt, fates, window, events, examples)
-    return rebuilt(stored, attempt, fates)
+    with _reading(record):
+        events = repository.events_of_prompts(record, number)
+        fates = Fates(events)
+        return rebuilt(_stored(repository, record, attempt, fates, window, events), attempt, fates)
+
+
+@contextmanager
+def _reading(record: ConversationRecord) -> Iterator[None]:
+    """Make what goes wrong while events are read, whatever somebody has made of them, one error.
+
+    Raises:
+        StoredDataError: the journal cannot be read.
+    """
+    try:
+        yield
+    except (TurnError, StoreError):
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+        told = f"the journal of conversation {record.id} cannot be read: `convo verify {record.id}` tells what is wrong"
+        raise StoredDataError(told) from error
 
 
 def posted(request: SentRequest, client: AnyClient | None, *, has_authors: bool = True) -> SentRequest:
@@ -169,6 +192,11 @@ def _unknown(record: ConversationRecord, number: int, told: str) -> PromptUnknow
     return PromptUnknown(told, conversation=record.id, turn=number)
 
 
+def _foreign(record: ConversationRecord, number: int) -> PromptUnknown:
+    told = f"turn {number} of conversation {record.id} was answered under another context, or with other examples"
+    return _unknown(record, number, f"{told}: look at the conversation that it was forked from, {record.forked_from}")
+
+
 def _telling(
     repository: ConversationRepository,
     record: ConversationRecord,
@@ -189,18 +217,10 @@ def _stored(
     fates: Fates,
     messages: Sequence[Message],
     events: Sequence[Event],
-    examples: Sequence[Example] | None = None,
 ) -> Stored:
     erased: list[Field] = []
     if fates.has_erased(attempt.number):
         erased = [("content", *each) for each in repository.erased_messages(record, attempt.start)]
     by_number = {each.number: each for each in events}
     told = told_texts(by_number[number] for number in sorted(by_number))
-    examples = repository.all_examples(record) if examples is None else examples
-    return Stored(record, examples, messages, told, erased)
-
-
-def _first(examples: Sequence[Example], kept: int) -> int:
-    """Return the position of the first of the examples that are kept; their number when none is."""
-    there = [place for place, each in enumerate(examples) if each.input is not None and each.output is not None]
-    return there[-kept] if kept else len(examples)
+    return Stored(record, repository.all_examples(record), messages, told, erased)

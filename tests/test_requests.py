@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 import convo
 from convo import journal, models
+from convo.cli.prompt import as_plain
 from convo.clients.base import Posted
 from convo.clients.http import HttpClient
 from convo.clients.openai import OpenAI
@@ -30,7 +31,7 @@ from convo.clients.server import Server
 from convo.errors import ContextLengthExceeded
 from convo.store.ledger import new_salt, utc_now
 from convo.store.repository import ConversationRepository
-from convo.store.rows import CONVERSATIONS, EXAMPLES, MESSAGES
+from convo.store.rows import CONVERSATIONS, EVENTS, EXAMPLES, MESSAGES
 from convo.testing import ScriptedClient
 from tests.faults.database import end_leases
 from tests.recording import CUT, FAIL, LANGUAGES, MODELS, TOO_LONG, Asked, Recording, recorded
@@ -672,6 +673,82 @@ def test_a_text_that_is_not_the_one_that_was_sent_is_not_proven(quick: convo.Sto
     assert (False, "missing", (("content", 1, 1, 0),)) == (shown.proven, shown.messages[1].gone, shown.gone)
 
 
+ODD = [None, "x", [], {}, -1, 2**70, [[1]], 0.5]
+"""What stands in no event, or not everywhere."""
+
+
+def tampered(talk: convo.Conversation, number: int, body: bytes) -> None:
+    row = update(EVENTS).where(EVENTS.c.conversation_id == talk.id, EVENTS.c.number == number)
+    database(talk).write(lambda repository: repository._execute(row.values(body=body)))
+
+
+def meddled(most: int) -> Counter[str]:
+    """Return what comes of looking at prompts while events have other bodies, at most so many each."""
+    outcomes: Counter[str] = Counter()
+    with recorded("openai") as client, opened(client) as store:
+        given: dict[str, Any] = {"context": "c", "examples": [("i", "o")], "messages": ["a", "b"], "temperature": 0.5}
+        talk = store.create(model="openai/x", input_token_limit=900, **given)
+        client.service.moods = [FAIL]
+        with pytest.raises(convo.ModelError):
+            talk.send("one")
+        talk.resume()
+        talk.redact(3, "[out]")
+        talk.erase("example:0")
+        talk.send("two")
+        for event in talk.events():
+            body = json.loads(event.body)
+            others: list[Any] = [*ODD, *({k: v for k, v in body.items() if k != key} for key in body)]
+            others += [body | {key: odd} for key in body for odd in ODD]
+            others = random.Random(event.number).sample(others, min(most, len(others)))
+            for raw in [b"{", b"\xff", *(json.dumps(each).encode() for each in others)]:
+                tampered(talk, event.number, raw)
+                for look in (lambda: talk.request(2), lambda: talk.request(3), lambda: talk.request(text="three")):
+                    try:
+                        assert as_plain(look())
+                        outcomes["shown"] += 1
+                    except (convo.StoredDataError, convo.PromptUnknown) as error:
+                        outcomes[type(error).__name__] += 1
+            tampered(talk, event.number, event.body)
+    return outcomes
+
+
+def test_whatever_stands_in_a_journal_that_was_tampered_with_it_is_shown_or_one_error_tells():
+    assert {"shown", "StoredDataError", "PromptUnknown"} == set(meddled(8))
+
+
+@pytest.mark.parametrize("body", [b"{", b"null", b"\xff", b'{"turn":1}'])
+def test_a_journal_that_cannot_be_read_is_one_error_on_each_database(sync_store: convo.Store, body: bytes):
+    talk = sync_store.create(model="offline/echo")
+    talk.send("one")
+    tampered(talk, 2, body)
+    with pytest.raises(convo.StoredDataError, match=f"`convo verify {talk.id}` tells"):
+        talk.request(1)
+
+
+def without_rows(store: convo.Store, which: str) -> None:
+    """Delete rows though others may need them; outside SQLAlchemy, in whose transactions keys are always looked at."""
+    connection = store.engine.raw_connection()
+    for statement in ("PRAGMA foreign_keys = OFF", f"DELETE FROM {which}", "PRAGMA foreign_keys = ON"):
+        connection.driver_connection.execute(statement)
+    connection.close()
+
+
+def test_a_row_that_is_gone_is_missing_in_its_place(quick: convo.Store):
+    talk = quick.create(model="offline/echo", examples=[("a", "b"), ("c", "d")])
+    talk.send("one")
+    talk.send("two")
+    without_rows(quick, "convo_examples WHERE position = 0")
+    shown = talk.request(2)
+    assert [(0, None, 2, "missing"), (1, "c", 2, None)] == [
+        (each.position, each.input, each.tokens, each.gone) for each in shown.examples
+    ]
+    assert (False, (("input", 0), ("output", 0))) == (shown.proven, shown.gone)
+    without_rows(quick, "convo_messages WHERE turn = 2 AND side = 0")
+    shown = talk.request(2)
+    assert (["one", "one", None], "missing") == (texts(shown), shown.messages[-1].gone)
+    assert ((), "a text of it is gone") == (shown.bodies, shown.no_bodies)
+
+
 def test_a_prompt_is_proven_though_a_text_went_while_its_turn_was_shortened(quick: convo.Store):
     talk = quick.create(model="offline/echo", input_token_limit=60)
     for text in ("one " * 20, "two", "three"):
@@ -892,6 +969,7 @@ def main(arguments: Sequence[str]) -> int:
             total += wild(language, -(-options.turns // 10), options.seed + place, folds=bool(place % 2))
         told = ", ".join(f"{count:,} {what}" for what, count in sorted(total.items()))
         sys.stdout.write(f"{language}: {told}\n")
+    sys.stdout.write(f"tampered with: {dict(meddled(options.turns))}\n")
     return 0
 
 

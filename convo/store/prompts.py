@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+import sqlite3
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
 
 from convo.errors import TurnNotFound
 from convo.store import rows
@@ -47,19 +50,33 @@ class Prompts(Conversations, History):
     def events_of_prompts(self, record: ConversationRecord, turn: int) -> list[Event]:
         """Return the events that tell of attempts at a turn, and of what became of any text, oldest first.
 
-        Of what was said at other turns, however many there are, none is fetched.
+        Of what was said at other turns, however many there are, none is fetched. An event that tells no turn is one of
+        them: it must not go unnoticed.
+
+        Raises:
+            ValueError: an event's body is no JSON.
         """
-        of_turn = EVENTS.c.kind.in_(_OF_ATTEMPTS) & (event_turn(EVENTS.c.body) == turn)
+        of_turn = EVENTS.c.kind.in_(_OF_ATTEMPTS) & (func.coalesce(event_turn(EVENTS.c.body), turn) == turn)
         # Each turn before has an event of its own, and the conversation has its first one.
         return self._events(record, EVENTS.c.kind.in_(_OF_ALL) | ((EVENTS.c.number > turn) & of_turn))
 
     def events_of_texts(self, record: ConversationRecord, low: int, high: int) -> list[Event]:
-        """Return the events that tell of texts of the turns from `low` to `high`, oldest first."""
+        """Return the events that tell of texts of the turns from `low` to `high`, oldest first.
+
+        Raises:
+            ValueError: an event's body is no JSON.
+        """
         return self._events(record, EVENTS.c.kind.in_(_OF_TEXTS) & event_turn(EVENTS.c.body).between(low, high))
 
     def _events(self, record: ConversationRecord, which: object) -> list[Event]:
         wanted = select(EVENTS).where(EVENTS.c.conversation_id == record.id, which)  # type: ignore[arg-type]  # an SQL expression
-        return [rows.event(row) for row in self._execute(wanted.order_by(EVENTS.c.number))]
+        try:
+            return [rows.event(row) for row in self._execute(wanted.order_by(EVENTS.c.number))]
+        except DBAPIError as error:
+            if not _is_of_json(error):
+                raise
+            msg = "an event's body is no JSON"
+            raise ValueError(msg) from None
 
     def messages_from(self, record: ConversationRecord, start: int, turn: int) -> list[Message]:
         """Return the messages from position `start` to the user's of `turn`, oldest first, erased ones too."""
@@ -83,3 +100,11 @@ class Prompts(Conversations, History):
             .order_by(MESSAGES.c.turn, MESSAGES.c.side)
         )
         return [(row.turn, row.side, row.candidate) for row in self._execute(wanted)]
+
+
+def _is_of_json(error: DBAPIError) -> bool:
+    """Return whether a database could not read the JSON of a stored event."""
+    if isinstance(error.orig, sqlite3.Error):
+        return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+    # class 22, data exceptions: https://www.postgresql.org/docs/current/errcodes-appendix.html
+    return (getattr(error.orig, "sqlstate", None) or "").startswith("22")
