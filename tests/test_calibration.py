@@ -240,9 +240,9 @@ def test_a_short_prompt_tells_no_factor(alone: convo.Store):
 def test_a_model_that_stands_in_is_not_taken_for_the_one_before():
     before = LatestTurn(1, "done", 1, None, None, None, 0, None, None, 1, 0, 90, 4096, RETIRED, 100, 5)
     ask = Ask(convo.Model("offline/echo", 4096), RETIRED, RETIRED, convo.Parameters(), 1)
-    assert _measured(before, ask) is None
+    assert _measured(before, ask, ()) is None
     served = replace(ask, model=convo.Model(RETIRED, 4096))
-    assert Measured(100, first=1, last=1, answer=5) == _measured(before, served)
+    assert Measured(100, first=1, last=1, answer=5) == _measured(before, served, ())
 
 
 def test_a_prompt_has_a_price_whatever_was_counted_before(alone: convo.Store):

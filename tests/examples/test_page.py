@@ -84,7 +84,16 @@ def test_the_table_tells_the_status_of_each_error(name):
 
 def test_the_table_has_every_error_that_a_turn_may_come_to():
     beyond = {"AmbiguousId", "AuthorError", "CandidateNotFound", "ChoiceClosed", "ConvoError", "InvalidParameter"}
-    beyond |= {"ModelNotFound", "NameTaken", "NoOpenTurn", "StoreError", "StoredDataError", "TurnError", "TurnNotFound"}
+    beyond |= {
+        "ModelNotFound",
+        "NameTaken",
+        "NoOpenTurn",
+        "PromptUnknown",
+        "StoreError",
+        "StoredDataError",
+        "TurnError",
+        "TurnNotFound",
+    }
     public = {name for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, Exception)}
     public -= {"Sequence", "PromptCutWarning", "RetiredModelWarning"}
     assert public - beyond == STATUSES.keys()
