@@ -291,7 +291,8 @@ class Remains:
     found_bytes: int = 0
     """How many bytes of the files are words of theirs, those of the `quotes` included."""
     quotes: tuple[Quote, ...] | None = ()
-    """Other texts that hold such words, the first 20; None when the database took too long to tell."""
+    """Other texts that hold such words, the first 20: of the owner whose texts went, and of everyone after
+    Store.scrub() and where everyone's went. None when the database took too long to tell."""
 
 
 @dataclass(frozen=True, slots=True)

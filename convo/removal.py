@@ -55,7 +55,7 @@ def _of_one(view: View, work: Callable[..., Gone], *, scrub: bool) -> Steps[Eras
     view.record = gone.record
     remains = None
     if scrub and gone.texts:
-        remains = yield Work(partial(_look, view.store, gone.sought))
+        remains = yield Work(partial(_look, view.store, gone.sought, owner))
     return Erasure(gone.texts, gone.conversations, remains)
 
 
@@ -75,7 +75,7 @@ def forgetting(store: Opened, owner: str, *, scrub: bool) -> Steps[Erasure]:
             total.add(gone)
     if not total.conversations:
         raise NotFound(f"no conversation is {whose!r}'s: `convo --owner {whose} list` would show them")
-    return (yield from total.outcome(store, scrub=scrub))
+    return (yield from total.outcome(store, whose, scrub=scrub))
 
 
 def pruning(
@@ -106,14 +106,14 @@ def pruning(
                 prune = partial(erasing.prune, id=id, owner=of, before=before, room=total.room)
                 total.add((yield Work(partial(_write, store, prune))))
         last = found[-1][0]
-    return (yield from total.outcome(store, scrub=scrub and not dry_run))
+    return (yield from total.outcome(store, whose, scrub=scrub and not dry_run))
 
 
 def scrubbing(store: Opened, texts: Sequence[str]) -> Steps[Remains]:
     """Look for texts that went; where there are none to look for, the files are rebuilt unseen."""
     sought = Sought()
     sought.add(Sought([texts] if isinstance(texts, str) else list(texts)))
-    remains: Remains = yield Work(partial(store.database.scrub, sought, must_rebuild=not sought.texts))
+    remains: Remains = yield Work(partial(store.database.scrub, sought, None, must_rebuild=not sought.texts))
     return remains
 
 
@@ -138,10 +138,10 @@ class _Total:
         self.texts += texts
         self.conversations += bool(texts)
 
-    def outcome(self, store: Opened, *, scrub: bool) -> Steps[Erasure]:
+    def outcome(self, store: Opened, owner: str | None, *, scrub: bool) -> Steps[Erasure]:
         remains = None
         if scrub and self.conversations:
-            remains = yield Work(partial(_look, store, self._sought, must_rebuild=True))
+            remains = yield Work(partial(_look, store, self._sought, owner, must_rebuild=True))
         return Erasure(self.texts, self.conversations, remains)
 
 
@@ -149,10 +149,10 @@ def _write(store: Opened, work: Callable[[ConversationRepository], Gone | None])
     return store.database.write(work)
 
 
-def _look(store: Opened, sought: Sought, *, must_rebuild: bool = False) -> Remains:
-    """Look for what is erased already; an error must not say that it is not."""
+def _look(store: Opened, sought: Sought, owner: str | None, *, must_rebuild: bool = False) -> Remains:
+    """Look for what is erased already, in an owner's texts or in all; an error must not say that it is not."""
     try:
-        return store.database.scrub(sought, must_rebuild=must_rebuild)
+        return store.database.scrub(sought, owner, must_rebuild=must_rebuild)
     except ConvoError as error:
         error.add_note("what was to be erased is erased; scrub() looks once more for what is left in the files")
         raise

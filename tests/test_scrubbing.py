@@ -207,6 +207,20 @@ def test_the_same_words_are_found_wherever_they_stand(request: pytest.FixtureReq
         assert () == store.scrub([SHORT]).quotes
 
 
+def test_an_owner_is_told_of_his_own_conversations_alone(store: convo.Store):
+    talks = {each: store.create(owner=each, messages=["x", f"you said: {SHORT}"]) for each in ("a", "b", "")}
+    gone = [store.create(owner="a", messages=[SHORT, SHORT]) for _ in range(2)]
+    erased, redacted = gone[0].erase(1).remains, gone[1].redact(1, "another").remains
+    assert {"a"} == {each.owner for each in (*erased.quotes, *redacted.quotes)}
+    assert {"a", "b", ""} == {each.owner for each in store.scrub([SHORT]).quotes}
+    forgotten = store.forget("a").remains
+    assert ((), True) == (forgotten.quotes, forgotten.found_bytes > 0)
+    store.create(owner="b", messages=[SHORT, "y"])
+    old = store.prune(timedelta(0), owner="b").remains
+    assert ((), True) == (old.quotes, old.found_bytes > 0)
+    assert [talks[""].id] == [each.conversation for each in store.scrub([SHORT]).quotes]
+
+
 def test_no_more_places_are_told_than_a_person_reads(store: convo.Store):
     store.create(messages=[f"{number} {SHORT}" for number in range(100)])
     assert database.QUOTES == len(store.scrub(SHORT).quotes)

@@ -253,8 +253,10 @@ class Database:
         with self._translated(unanswered):
             return _patiently(once, patience_s)
 
-    def scrub(self, sought: Sought, *, must_rebuild: bool = False) -> Remains:
+    def scrub(self, sought: Sought, owner: str | None, *, must_rebuild: bool = False) -> Remains:
         """Look for texts that went: in the files, which are rebuilt if there are any, and in other texts.
+
+        The other texts are those of an owner, or with None of all.
 
         Raises:
             StoreError: the files cannot be searched or rebuilt.
@@ -269,7 +271,7 @@ class Database:
                 search = self._search(self._file, sought)
         words = dict.fromkeys([*sought.long_texts[:QUOTES], *search.words[:QUOTES]])
         try:
-            quotes = tuple(self.read(lambda repository: repository.quotes(list(words), QUOTES)))
+            quotes = tuple(self.read(lambda repository: repository.quotes(list(words), QUOTES, owner)))
         except StoreBusy:
             quotes = None
         return Remains(

@@ -198,13 +198,14 @@ class Erasing(Branches):
         told = self._append(record, kind, kept, utc_now(), updated_at=record.updated_at, **columns)
         return replace(told, updated_at=record.updated_at)
 
-    def quotes(self, words: Sequence[str], limit: int) -> list[Quote]:
-        """Return at most `limit` texts of the whole store that hold some of these words, wherever they stand."""
+    def quotes(self, words: Sequence[str], limit: int, owner: str | None) -> list[Quote]:
+        """Return at most `limit` texts of an owner's, or with None of all, that hold some of these words."""
         contains = func.strpos if self._session.get_bind().dialect.name == "postgresql" else func.instr
         found: list[Quote] = []
         for where in _QUOTING if words else ():
             text = type_coerce(where.text, Text)
             wanted = where.rows.where(or_(*(contains(text, literal(each, Text)) > 0 for each in words)))
+            wanted = wanted if owner is None else wanted.where(CONVERSATIONS.c.owner == owner)
             for row in self._execute(wanted.limit(limit - len(found))):
                 is_message, number = where.target == "content", row.number
                 target = str(2 * number - 1 + row.side) if is_message else where.target.format(number)
