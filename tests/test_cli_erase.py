@@ -75,6 +75,15 @@ def test_an_owner_is_forgotten_when_somebody_says_yes(run: Run, filled: str):  #
     assert SECRET in run("-d", filled, "show", "a").out
 
 
+def test_nobody_and_somebody_else_are_not_forgotten(run: Run, filled: str):  # noqa: F811
+    owners = [("acme", ""), ("acme", "b"), ("", "acme"), ("", ""), (None, "")]
+    for before, behind in owners:
+        given = [] if before is None else ["--owner", before]
+        assert 2 == run("-d", filled, *given, "forget", "--owner", behind, "-y").code
+    assert "no passport" in run("-d", filled, "--owner", "acme", "show", "a").out
+    assert 0 == run("-d", filled, "--owner", "acme", "forget", "--owner", "acme", "-y").code
+
+
 def test_old_texts_are_counted_and_pruned(run: Run, filled: str):  # noqa: F811
     with convo.Store(filled) as store:
         grow_old(store)

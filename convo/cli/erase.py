@@ -83,9 +83,12 @@ def forget(
     """
     from convo.cli.output import note
 
-    owner = owner or context.obj["owner"]
-    if owner is None:
+    before = context.obj["owner"]
+    owner = before if owner is None else owner
+    if not owner:
         raise typer.BadParameter("say who is to be forgotten", param_hint="--owner")
+    if before not in (None, owner):
+        raise typer.BadParameter(f"it is {before!r} before the command, and {owner!r} behind it", param_hint="--owner")
     with open_store(context) as store:
         if not (yes or confirmed("Forget", f"everything of {owner}")):
             note(f"kept everything of {owner}")
