@@ -295,11 +295,16 @@ class Conversation(ConversationFacts):
         return outcome(Exchange(made._view, made, manner).edit(number, new, question))
 
     def erase(
-        self, target: int | str, *, candidate: int | None = None, reason: str | None = None, scrub: bool = True
+        self,
+        target: int | str,
+        *others: int | str,
+        candidate: int | None = None,
+        reason: str | None = None,
+        scrub: bool = True,
     ) -> Erasure:
-        """Erase a text from the store, with its copies in all forks; the journal tells that it was there, and went.
+        """Erase texts from the store, with their copies in all forks; the journal tells that they were there, and went.
 
-        `target` is the position of a message, "context", "title", or "example:0" (numbered from 0; ":input" or
+        All of them go, or none. A target is the position of a message, "context", "title", or "example:0" (numbered from 0; ":input" or
         ":output" behind it for one of its two texts). A reply's position means all its candidates, unless `candidate`
         names one. A turn of which a text was erased is in no later prompt. `reason` is a short code for the journal.
         What is erased already stays so. With `scrub` what went is looked for, and removed, in the database's files:
@@ -309,9 +314,9 @@ class Conversation(ConversationFacts):
             InvalidInput: `target`, `candidate` or `reason` is no such thing; nothing was erased.
             NotFound: there is no such text.
             TurnInFlight: it is a message of a turn that is being answered.
-            StoreError: the store failed; when it has a note, the text is erased, and not looked for.
+            StoreError: the store failed; when it has a note, all is erased, and not looked for.
         """
-        return outcome(removal.erasure(self._view, target, candidate, reason, scrub=scrub))
+        return outcome(removal.erasure(self._view, (target, *others), candidate, reason, scrub=scrub))
 
     def redact(
         self,

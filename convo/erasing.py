@@ -18,6 +18,7 @@ from typing import Any
 
 from convo import turn
 from convo.errors import CandidateNotFound, ConversationNotFound, InvalidInput, NotFound, TurnNotFound
+from convo.options import whole_number
 from convo.store.erasing import FORGOTTEN_REASON, NOTHING, RETENTION_REASON, Place, Ref, Standing
 from convo.store.repository import ConversationRepository
 from convo.store.scrubbing import Sought
@@ -28,6 +29,9 @@ GRAMMAR = (
     "name what is meant by the position of a message (as `convo show` numbers them), or by context, title, example:N, "
     "example:N:input or example:N:output (examples are numbered from 0)"
 )
+
+LARGE = 10**9
+"""Positions and candidates are lower."""
 
 _EXAMPLE = re.compile(r"example:([0-9]{1,9})(?::(input|output))?")
 _POSITION = re.compile(r"[0-9]{1,9}")
@@ -51,11 +55,16 @@ def places(target: int | str, candidate: int | None = None) -> list[Place]:
 
     Raises:
         InvalidInput: it names no text; the error tells what does.
+        TypeError: a target or a candidate of another type.
     """
     if isinstance(target, bool) or not isinstance(target, int | str):
         msg = f"target must be a position or a text, not {type(target).__name__}"
         raise TypeError(msg)
-    written = str(target).strip()
+    if candidate is not None and not 0 <= whole_number(candidate, "candidate") < LARGE:
+        raise InvalidInput("candidates are numbered from 0: that is none")
+    if isinstance(target, int) and target >= LARGE:  # Python refuses to write some of them
+        raise InvalidInput(f"no message is at such a position: {GRAMMAR}")
+    written = str(max(target, -1) if isinstance(target, int) else target).strip()
     if _POSITION.fullmatch(written):
         return [_of_message(int(written), candidate)]
     if candidate is not None:
@@ -71,13 +80,14 @@ def _of_message(position: int, candidate: int | None) -> Place:
     number, side = (position + 1) // 2, 1 - position % 2
     if side == USER and candidate is not None:
         raise InvalidInput(f"position {position} is the user's, and has no candidates: leave the candidate out")
-    if candidate is not None and candidate < 0:
-        raise InvalidInput(f"candidates are numbered from 0, and none is {candidate}")
     return Place("content", number, side, candidate)
 
 
 def check_reason(reason: str | None) -> None:
     """Raise InvalidInput unless a reason is a short code: it stays in the journal, where no text may be."""
+    if not isinstance(reason, str | None):
+        msg = f"reason must be a string, not {type(reason).__name__}"
+        raise TypeError(msg)
     if reason is not None and not _REASON.fullmatch(reason):
         raise InvalidInput("reason must be a short code, such as gdpr-17: 1 to 64 of a-z, 0-9, '.', '_' and '-'")
 
@@ -178,15 +188,15 @@ def _standing(repository: ConversationRepository, record: ConversationRecord, pl
 def _settled(
     repository: ConversationRepository, record: ConversationRecord, standing: Sequence[Standing]
 ) -> ConversationRecord:
-    """Return a locked conversation in which nobody is answering the turn whose message goes.
+    """Return a locked conversation in which nobody is answering a turn of which a text goes.
 
     Whoever died while he did so is shut out: an answer that comes all the same is told by the journal alone.
 
     Raises:
         TurnInFlight: somebody is.
     """
-    place = standing[0].place
-    if place.field != "content" or place.number != record.turn_count or not place.number:
+    last = record.turn_count
+    if not last or all(each.place.field != "content" or each.place.number != last for each in standing):
         return record
     latest = repository.latest_turns(record)[0]
     if latest.is_alive:

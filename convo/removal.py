@@ -18,16 +18,18 @@ from convo.store.erasing import FORGOTTEN, Place
 from convo.store.ledger import utc_now
 from convo.store.repository import ConversationRepository
 from convo.store.scrubbing import Sought
-from convo.text import clean_message
+from convo.text import clean_message, clean_text
 from convo.view import Opened, View
 
 PAGE = 200
 """How many ids of conversations are read at once."""
 
 
-def erasure(view: View, target: int | str, candidate: int | None, reason: str | None, *, scrub: bool) -> Steps[Erasure]:
-    """Erase a text of a conversation, and its copies."""
-    wanted = erasing.places(target, candidate)
+def erasure(
+    view: View, targets: Sequence[int | str], candidate: int | None, reason: str | None, *, scrub: bool
+) -> Steps[Erasure]:
+    """Erase texts of a conversation, and their copies."""
+    wanted = list(dict.fromkeys(place for target in targets for place in erasing.places(target, candidate)))
     erasing.check_reason(reason)
     return (yield from _of_one(view, partial(erasing.erase, wanted=wanted, reason=reason), scrub=scrub))
 
@@ -112,7 +114,8 @@ def pruning(
 def scrubbing(store: Opened, texts: Sequence[str]) -> Steps[Remains]:
     """Look for texts that went; where there are none to look for, the files are rebuilt unseen."""
     sought = Sought()
-    sought.add(Sought([texts] if isinstance(texts, str) else list(texts)))
+    given = [texts] if isinstance(texts, str | bytes) else texts
+    sought.add(Sought([clean_text(each, "what is looked for") for each in given]))
     remains: Remains = yield Work(partial(store.database.scrub, sought, None, must_rebuild=not sought.texts))
     return remains
 

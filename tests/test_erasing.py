@@ -185,6 +185,13 @@ def test_what_is_no_text_is_a_typed_error(memory: convo.Store, target: object, e
 
 def test_candidates_and_reasons_that_are_none_are_refused(memory: convo.Store):
     talk = memory.create(messages=["x", "y"], examples=[("i", "o")])
+    large = [2**31, 2**70, 10**5000]
+    assert [convo.InvalidInput] * 6 == [
+        refusal(use) for each in large for use in (partial(talk.erase, each), partial(talk.erase, 2, candidate=each))
+    ]
+    assert [TypeError] * 5 == [refusal(talk.erase, 2, candidate=each) for each in ("0", [], 1.5, True, b"0")]
+    assert [TypeError] * 2 == [refusal(talk.erase, 2, reason=each) for each in (17, b"x")]
+    assert convo.InvalidInput is refusal(talk.erase, -(10**5000))
     reasons = ["", "A", "a b", "ä", "-a", "a" * 65]
     assert [convo.InvalidInput] * 6 == [refusal(talk.erase, 1, reason=each) for each in reasons]
     wrong = [(1, 0), ("context", 0), ("example:0", 1), (2, -1)]
@@ -195,6 +202,20 @@ def test_candidates_and_reasons_that_are_none_are_refused(memory: convo.Store):
     with pytest.raises(convo.InvalidInput, match=r"'foo' is no text of a conversation: .*example:N:input"):
         talk.erase("foo")
     assert 1 == talk.erase(" 2 ", reason="a.b_c-1").texts
+
+
+def test_several_texts_go_together_or_none_does(both: convo.Store):
+    talk, fork, *_ = family(both)
+    before = everywhere(both)
+    wrong = [convo.TurnNotFound, convo.NotFound, convo.InvalidInput]
+    assert wrong == [refusal(talk.erase, 1, each, 3) for each in (99, "example:9", "foo")]
+    assert before == everywhere(both)
+    gone = talk.erase(1, "title", 1, "example:0:input", "example:0", 6, reason="r", scrub=False)
+    assert (3 + 4 + 2 * 4 + 2 * 2, 4) == (gone.texts, gone.conversations)
+    refs = [["content", 1, 0, 0], ["title"], ["input", 0], ["output", 0], ["content", 3, 1, 0], ["content", 3, 1, 1]]
+    assert (sorted(map(repr, refs)), None) == (sorted(map(repr, last_body(talk)["fields"])), fork.refresh().title)
+    assert 3 == talk.erase(1, 3, scrub=False).texts  # the first of them is gone
+    assert [] == violations(both)
 
 
 def test_an_opening_is_a_message_too(memory: convo.Store):

@@ -18,7 +18,7 @@ from convo.store.scrubbing import Sought
 from convo.testing import ScriptedClient, violations
 from tests.processes import run, start
 from tests.test_erasing import PLANTED, family, grow_old
-from tests.test_store import texts
+from tests.test_store import refusal, texts
 
 SHORT = "the passport X4711-0815 of Mr Miller"
 LONG = " ".join(f"{number} is what Mr Miller said of his passport, word for word." for number in range(400))
@@ -253,6 +253,27 @@ def test_what_cannot_be_searched_is_told_and_erased_all_the_same(store: convo.St
         caught.value.__notes__
     )
     assert [None, "y"] == texts(talk)
+
+
+@pytest.mark.parametrize("interpreter", [None, ""])
+def test_without_an_interpreter_nothing_is_searched(
+    store: convo.Store, monkeypatch: pytest.MonkeyPatch, interpreter: str | None
+):
+    monkeypatch.setattr(sys, "executable", interpreter)
+    with pytest.raises(convo.StoreUnavailable, match="it takes a Python interpreter"):
+        store.scrub([SHORT])
+
+
+def test_a_search_that_does_not_end_is_given_up(store: convo.Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scrubbing, "SEARCH_S", -1.0)
+    with pytest.raises(convo.StoreUnavailable, match="could not be searched"):
+        store.scrub([SHORT])
+
+
+def test_only_texts_can_be_looked_for():
+    with convo.Store("sqlite://") as store:
+        assert [TypeError] * 4 == [refusal(store.scrub, each) for each in ([1], b"12345678", None, [b"x"])]
+        assert [convo.InvalidText] * 2 == [refusal(store.scrub, [each]) for each in ("\ud800abcdefgh", "abc\0defghijk")]
 
 
 # ---- the search itself

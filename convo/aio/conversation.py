@@ -194,10 +194,17 @@ class AsyncConversation(ConversationFacts):
         return await self._performer.outcome(Exchange(made._view, made, manner).edit(number, new, question))
 
     async def erase(
-        self, target: int | str, *, candidate: int | None = None, reason: str | None = None, scrub: bool = True
+        self,
+        target: int | str,
+        *others: int | str,
+        candidate: int | None = None,
+        reason: str | None = None,
+        scrub: bool = True,
     ) -> Erasure:
-        """Erase a text from the store, with its copies in all forks; the journal tells that it was there, and went."""
-        return await self._performer.outcome(removal.erasure(self._view, target, candidate, reason, scrub=scrub))
+        """Erase texts from the store, with their copies in all forks; the journal tells that they were there, and went."""
+        return await self._performer.outcome(
+            removal.erasure(self._view, (target, *others), candidate, reason, scrub=scrub)
+        )
 
     async def redact(
         self,

@@ -38,19 +38,15 @@ def erase(
     scrub: Scrub = True,
     as_json: AsJson = False,
 ) -> None:
-    """Erase texts of a conversation for good, with their copies in all forks.
+    """Erase texts of a conversation for good, with their copies in all forks: all of them, or none.
 
     A reply's position means all its candidates. The journal tells that the texts were there, and that they went. A
     turn of which a text is erased is in no later prompt.
     """
-    from convo import erasing
-
-    for target in targets:  # before any of them goes
-        erasing.places(target, candidate)
     with open_store(context) as store:
         talk = store.get(reference, owner=context.obj["owner"])
-        for target in targets:
-            _show(talk.erase(target, candidate=candidate, reason=reason, scrub=scrub), as_json=as_json)
+        gone = talk.erase(*targets, candidate=candidate, reason=reason, scrub=scrub)
+    _show(gone, as_json=as_json)
 
 
 def redact(

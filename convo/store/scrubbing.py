@@ -29,6 +29,9 @@ MOST_TEXTS = 1000
 SAMPLE_CHARACTERS = 256
 """How much of each text is looked for when many went: its beginning."""
 
+SEARCH_S, SLOWEST_BYTES_S = 60.0, 1e6
+"""How long a search may take: so long, and the time that its bytes take. It takes 150 ms a megabyte at most."""
+
 _FILES = ("", "-wal", "-shm", "-journal")
 
 
@@ -117,13 +120,20 @@ def search(file: Path, sought: Sought, encoding: str) -> Search:
     words = sought.pieces(encoding)
     pieces = [*words, *set(sought.salts)]
     asked = {"files": [f"{file}{ending}" for ending in _FILES], "pieces": [each.hex() for each in pieces]}
+    if getattr(sys, "frozen", False) or not sys.executable:  # a frozen one would start the whole program once more
+        raise StoreUnavailable(f"{file} could not be searched for what was erased: it takes a Python interpreter")
     program = [sys.executable, "-I", "-S", str(Path(__file__).with_name("remnants.py"))]
     try:
-        if getattr(sys, "frozen", False):  # it would start the whole program once more
-            raise FileNotFoundError
-        ran = subprocess.run(program, input=json.dumps(asked), capture_output=True, check=True, encoding="ascii")  # noqa: S603 - ours
+        ran = subprocess.run(  # noqa: S603 - ours
+            program,
+            input=json.dumps(asked),
+            capture_output=True,
+            check=True,
+            encoding="ascii",
+            timeout=SEARCH_S + file.stat().st_size / SLOWEST_BYTES_S,
+        )
         told = json.loads(ran.stdout)
-    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise StoreUnavailable(f"{file} could not be searched for what was erased: see that it can be read") from error
     found = {int(index): count for index, count in told["found"].items()}
     found_words = [words[index].decode(encoding, "ignore") for index in sorted(found) if index < len(words)]
