@@ -302,16 +302,17 @@ class Conversation(ConversationFacts):
         reason: str | None = None,
         scrub: bool = True,
     ) -> Erasure:
-        """Erase texts from the store, with their copies in all forks; the journal tells that they were there, and went.
+        """Erase texts from the store, with their copies in all forks; the journal tells that they went.
 
-        All of them go, or none. A target is the position of a message, "context", "title", or "example:0" (numbered from 0; ":input" or
-        ":output" behind it for one of its two texts). A reply's position means all its candidates, unless `candidate`
-        names one. A turn of which a text was erased is in no later prompt. `reason` is a short code for the journal.
-        What is erased already stays so. With `scrub` what went is looked for, and removed, in the database's files:
-        this takes longer the larger they are, and Store.scrub() may do it later.
+        All of them go, or none. A target is the position of a message, "context", "title", or "example:0" (numbered
+        from 0; ":input" or ":output" behind it for one of its two texts). A reply's position means all its candidates,
+        unless `candidate` names one. A turn of which a text was erased is in no later prompt. `reason` is a short code
+        for the journal, and must name nobody. What is erased already stays so. With `scrub` what went is looked for,
+        and removed, in the database's files, and these are rebuilt when all was erased already: this takes longer the
+        larger they are, and Store.scrub() may do it later.
 
         Raises:
-            InvalidInput: `target`, `candidate` or `reason` is no such thing; nothing was erased.
+            InvalidInput: a target, `candidate` or `reason` is no such thing; nothing was erased.
             NotFound: there is no such text.
             TurnInFlight: it is a message of a turn that is being answered.
             StoreError: the store failed; when it has a note, all is erased, and not looked for.

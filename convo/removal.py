@@ -56,8 +56,8 @@ def _of_one(view: View, work: Callable[..., Gone], *, scrub: bool) -> Steps[Eras
     gone: Gone = yield Work(partial(view.write, partial(work, id=id, owner=owner)))
     view.record = gone.record
     remains = None
-    if scrub and gone.texts:
-        remains = yield Work(partial(_look, view.store, gone.sought, owner))
+    if scrub:  # what went before may not have been looked for: who erased it may have died
+        remains = yield Work(partial(_look, view.store, gone.sought, owner, must_rebuild=not gone.texts))
     return Erasure(gone.texts, gone.conversations, remains)
 
 
@@ -75,7 +75,7 @@ def forgetting(store: Opened, owner: str, *, scrub: bool) -> Steps[Erasure]:
         for id, _ in found:
             gone = yield Work(partial(_write, store, partial(erasing.forget, id=id, owner=whose, room=total.room)))
             total.add(gone)
-    if not total.conversations:
+    if not total.conversations and not (yield Work(partial(_was_erased, store, FORGOTTEN))):
         raise NotFound(f"no conversation is {whose!r}'s: `convo --owner {whose} list` would show them")
     return (yield from total.outcome(store, whose, scrub=scrub))
 
@@ -108,7 +108,8 @@ def pruning(
                 prune = partial(erasing.prune, id=id, owner=of, before=before, room=total.room)
                 total.add((yield Work(partial(_write, store, prune))))
         last = found[-1][0]
-    return (yield from total.outcome(store, whose, scrub=scrub and not dry_run))
+    scrub = scrub and not dry_run and bool(total.texts or (yield Work(partial(_was_erased, store, whose))))
+    return (yield from total.outcome(store, whose, scrub=scrub))
 
 
 def scrubbing(store: Opened, texts: Sequence[str]) -> Steps[Remains]:
@@ -143,13 +144,18 @@ class _Total:
 
     def outcome(self, store: Opened, owner: str | None, *, scrub: bool) -> Steps[Erasure]:
         remains = None
-        if scrub and self.conversations:
+        if scrub:
             remains = yield Work(partial(_look, store, self._sought, owner, must_rebuild=True))
         return Erasure(self.texts, self.conversations, remains)
 
 
 def _write(store: Opened, work: Callable[[ConversationRepository], Gone | None]) -> Gone | None:
     return store.database.write(work)
+
+
+def _was_erased(store: Opened, owner: str | None) -> bool:
+    """Return whether something of an owner's, or of anybody's, was erased: its bytes may still be there."""
+    return store.database.read(lambda repository: repository.has_erasures(owner))
 
 
 def _look(store: Opened, sought: Sought, owner: str | None, *, must_rebuild: bool = False) -> Remains:

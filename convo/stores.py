@@ -231,10 +231,12 @@ class Store:
         """Erase everything of an owner: all texts of his conversations, their names, metadata, authors and keys.
 
         The conversations stay, as those of "[forgotten]", with journals that can be checked. Each is a transaction of
-        its own: when it is interrupted, the same call goes on. A turn that is being answered is given up.
+        its own: when it is interrupted, the same call goes on, and with `scrub` rebuilds the files though all texts
+        are gone. A turn that is being answered is given up, and whoever waits for it gets ConversationNotFound.
 
         Raises:
-            NotFound: no conversation is his.
+            NotFound: no conversation is his, and nobody was forgotten yet. Whose those of "[forgotten]" were, nobody
+                knows: with such the call only looks whether bytes are left.
             InvalidInput: nobody is meant.
             StoreError: the store failed; when it has a note, all is erased, and not looked for.
         """
@@ -248,11 +250,13 @@ class Store:
         dry_run: bool = False,
         scrub: bool = True,
     ) -> Erasure:
-        """Erase the texts of all turns that began longer ago, of an owner or of EVERYONE; the journals stay.
+        """Erase the texts of all turns that began longer ago, of an owner or of everyone; the journals stay.
 
-        Of conversations in which nothing happened since, context, examples and title go too. A turn that is being
+        Everyone is `convo.audits.EVERYONE`, and None is nobody. Of conversations in which nothing happened since,
+        context, examples and title go too; names, metadata, authors and request keys stay. A turn that is being
         answered is left as it is. Each conversation is a transaction of its own: when it is interrupted, the same
-        call goes on. With `dry_run` nothing is written, and what would go is counted.
+        call goes on, and with `scrub` rebuilds the files where anything was erased before. With `dry_run` nothing is
+        written, and what would go is counted.
 
         Raises:
             InvalidParameter: a time below 0.

@@ -33,7 +33,12 @@ def test_what_went_and_what_is_left_of_it_is_told(run: Run, filled: str):  # noq
     assert "erased 4 texts in 2 conversations" == first
     assert left.startswith("0 bytes of it left in chats.db, chats.db-wal, chats.db-shm (3 files, 0.")
     assert left.endswith(" MB searched)")
-    assert "nothing is there to erase\n" == run("-d", filled, "erase", "a", "1").out
+    assert "nothing is there to erase\n" == run("-d", filled, "erase", "a", "1", "--no-scrub").out
+    nothing, anew = run("-d", filled, "erase", "a", "1").out.splitlines()
+    assert ("nothing is there to erase", True) == (
+        nothing,
+        anew.endswith(" MB) written anew, and not searched for any text"),
+    )
     shown = run("-d", filled, "show", "a").out
     assert (SECRET in shown, "context: [erased]" in shown, "\n[erased]\n" in shown) == (False, True, True)
     told = json.loads(run("-d", filled, "show", "a", "--json").out)
@@ -72,7 +77,7 @@ def test_an_owner_is_forgotten_when_somebody_says_yes(run: Run, filled: str):  #
     assert (1, True) == (refused.code, error_line(refused).endswith("add --yes to forget everything of acme"))
     assert run("-d", filled, "forget", "--owner", "acme", "-y").out.startswith("erased 8 texts in 2 conversations\n")
     assert "" == run("-d", filled, "--owner", "acme", "list").out
-    assert 3 == run("-d", filled, "--owner", "acme", "forget", "-y").code
+    assert run("-d", filled, "--owner", "acme", "forget", "-y").out.startswith("nothing is there to erase\n")
     assert 2 == run("-d", filled, "forget", "-y").code
     assert SECRET in run("-d", filled, "show", "a").out
 
@@ -95,9 +100,18 @@ def test_old_texts_are_counted_and_pruned(run: Run, filled: str):  # noqa: F811
     of_one = json.loads(run("-d", filled, "--owner", "acme", *prune, "-y", "--json").out)
     assert (8, 2) == (of_one["texts"], of_one["conversations"])
     assert run("-d", filled, *prune, "-y").out.startswith("erased 8 texts in 2 conversations\n")
-    assert "nothing is there to erase\n" == run("-d", filled, *prune).out
+    assert "nothing is there to erase\n" == run("-d", filled, *prune, "--no-scrub").out
     listed = [line.split("\t") for line in run("-d", filled, "list").out.splitlines()]
     assert ["b", "a"] == [each[1] for each in listed]
+
+
+def test_the_files_are_looked_through_for_what_is_given(run: Run, filled: str):  # noqa: F811
+    out = run("-d", filled, "db", "scrub", piped=f"{SECRET}\n\nno passport at all\n".encode()).out.splitlines()
+    assert "of it left in chats.db" in out[0]
+    assert {" 1", " 1 of acme"} == {each[-10 if each.endswith("acme") else -2 :] for each in out[1:]}
+    assert "written anew" in run("-d", filled, "db", "scrub").out
+    told = json.loads(run("-d", filled, "db", "scrub", "--json", piped=b"nowhere is this\n").out)
+    assert (1, 0, []) == (told["texts"], told["found_bytes"], told["quotes"])
 
 
 @pytest.mark.parametrize("age", ["90", "d", "-1d", "1.5h", "3 years", "9999999w", "1m"])

@@ -142,7 +142,7 @@ def test_what_is_erased_stays_so_and_nothing_is_told_again(both: convo.Store):
     for target in targets:
         talk.erase(target, scrub=False)
     version = talk.refresh().version
-    assert [convo.Erasure(0, 0)] * len(targets) == [talk.erase(each) for each in targets]
+    assert [convo.Erasure(0, 0)] * len(targets) == [talk.erase(each, scrub=False) for each in targets]
     assert version == talk.refresh().version
     refused = [refusal(talk.redact, each, "x") for each in (1, 2, "context", "title", "example:0:input")]
     assert [convo.InvalidInput] * 5 == refused
@@ -527,7 +527,7 @@ def test_everything_of_an_owner_goes_and_the_journals_stay(both: convo.Store):
     for word in ("acme", PLANTED, "4711", "tom", "cat'", "in 0", "the context"):
         assert word not in left
     assert ([], ["kept", "too"]) == (violations(both), texts(kept))
-    assert convo.NotFound is refusal(both.forget, "acme")
+    assert convo.Erasure(0, 0) == both.forget("acme", scrub=False)
     assert [convo.ConversationNotFound] * 2 == [refusal(each.refresh) for each in (talk, fork)]
     body = next(last_body(each) for each in found if each.id == talk.id)
     assert ([[1, 4]], "forgotten", True) == (body["turns"], body["reason"], "labels" in body)
@@ -552,6 +552,7 @@ def test_an_answer_to_somebody_forgotten_finds_no_message(
 
 def test_nobody_cannot_be_forgotten(memory: convo.Store):
     assert [convo.InvalidInput] * 2 == [refusal(memory.forget, each) for each in ("", "[forgotten]")]
+    assert convo.NotFound is refusal(memory.forget, "acme")
 
 
 # ---- prune
@@ -568,7 +569,7 @@ def test_what_is_older_goes_and_what_is_in_use_stays(both: convo.Store):
     assert [None] * 6 + ["of today"] == texts(talk)[:7]
     assert ("the context", None, None) == (talk.refresh().context, fork.refresh().context, early.refresh().title)
     assert {"turns": [[1, 3]], "reason": "retention"} == last_body(talk)
-    assert convo.Erasure(0, 0) == both.prune(LONG_AGO)
+    assert convo.Erasure(0, 0) == both.prune(LONG_AGO, scrub=False)
     assert [] == wrong(both)
     assert {None} == set(texts(orphan))
 

@@ -6,6 +6,8 @@ import random
 import sqlite3
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -219,6 +221,39 @@ def test_an_owner_is_told_of_his_own_conversations_alone(store: convo.Store):
     old = store.prune(timedelta(0), owner="b").remains
     assert ((), True) == (old.quotes, old.found_bytes > 0)
     assert [talks[""].id] == [each.conversation for each in store.scrub([SHORT]).quotes]
+
+
+ERASURES = {
+    "erase": lambda store, **options: store.get("a", owner="acme").erase(1, **options),
+    "forget": lambda store, **options: store.forget("acme", **options),
+    "prune": lambda store, **options: store.prune(timedelta(0), **options),
+    "prune of one": lambda store, **options: store.prune(timedelta(0), owner="acme", **options),
+}
+
+
+@pytest.mark.parametrize("use", ERASURES.values(), ids=ERASURES)
+def test_what_was_erased_and_not_looked_for_is_removed_by_the_same_call(store: convo.Store, file: Path, use: Callable):
+    store.create(owner="acme", name="a", messages=[SHORT, "y"])
+    store.close()
+    with sqlite3.connect(file) as free:  # a page that was left by an SQLite which does not write over what goes
+        free.execute("PRAGMA secure_delete = OFF")
+        free.execute("CREATE TABLE convo_last (x)")
+        free.execute("INSERT INTO convo_last VALUES (?)", [LONG])
+        free.commit()
+        free.execute("DROP TABLE convo_last")
+    free.close()
+    time.sleep(0.002)
+    use(store, scrub=False)
+    assert left_of(LONG, file) > 0
+    gone = use(store)
+    assert (0, 0, True) == (gone.texts, left_of(LONG, file) + left_of(SHORT, file), gone.remains.searched_bytes > 0)
+
+
+def test_where_nothing_was_erased_nothing_is_rebuilt(store: convo.Store):
+    store.create(owner="acme", messages=[SHORT, "y"])
+    assert None is store.prune(timedelta(days=1)).remains
+    store.prune(timedelta(0), owner="acme")
+    assert None is store.prune(timedelta(days=1), owner="b").remains
 
 
 def test_no_more_places_are_told_than_a_person_reads(store: convo.Store):

@@ -201,7 +201,7 @@ class AsyncConversation(ConversationFacts):
         reason: str | None = None,
         scrub: bool = True,
     ) -> Erasure:
-        """Erase texts from the store, with their copies in all forks; the journal tells that they were there, and went."""
+        """Erase texts from the store, with their copies in all forks; the journal tells that they went."""
         return await self._performer.outcome(
             removal.erasure(self._view, (target, *others), candidate, reason, scrub=scrub)
         )

@@ -223,7 +223,7 @@ class AsyncStore:
         dry_run: bool = False,
         scrub: bool = True,
     ) -> Erasure:
-        """Erase the texts of all turns that began longer ago, of an owner or of EVERYONE; the journals stay."""
+        """Erase the texts of all turns that began longer ago, of an owner or of everyone; the journals stay."""
         await self._open()
         return await self._performer.outcome(removal.pruning(self, older_than, owner, dry_run=dry_run, scrub=scrub))
 

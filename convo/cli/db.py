@@ -1,18 +1,22 @@
-"""`convo db`: where the store is, whether its schema is this release's, and how it becomes so."""
+"""`convo db`: where the store is, whether its schema is this release's, how it becomes so, and what its files hold."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+
+from convo.cli.conversations import open_store
+from convo.cli.options import AsJson
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from convo.store.database import Database
 
-app = typer.Typer(help="Look after the store's schema.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Look after the store's schema and files.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command()
@@ -56,6 +60,25 @@ def upgrade(context: typer.Context) -> None:
         note(f"{database.where} {done} schema {schema.HEAD}")
     finally:
         database.close()
+
+
+@app.command()
+def scrub(context: typer.Context, as_json: AsJson = False) -> None:
+    """Look for texts that were erased, given on standard input, one a line; remove what is left of them in the files.
+
+    Without any the files are rebuilt, unseen. Texts that still stand somewhere are named, whoever's they are.
+    """
+    from convo.cli.erase import findings
+    from convo.cli.output import say, say_json
+
+    lines = [] if sys.stdin.isatty() else sys.stdin.read().splitlines()
+    with open_store(context) as store:
+        remains = store.scrub([each for each in lines if each.strip()])
+    if as_json:
+        say_json(remains)
+        return
+    for line in findings(remains):
+        say(line)
 
 
 def _url(context: typer.Context) -> str | URL:

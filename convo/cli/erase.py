@@ -142,7 +142,7 @@ def _show(gone: Erasure, *, as_json: bool, done: str = "erased") -> None:
         say(f"{done} {_texts(gone)}")
     else:
         say("nothing is there to erase")
-    for line in _left(gone.remains) if gone.remains else ():
+    for line in findings(gone.remains) if gone.remains else ():
         say(line)
 
 
@@ -152,14 +152,17 @@ def _texts(gone: Erasure) -> str:
     return f"{counted(gone.texts, 'text')} in {counted(gone.conversations, 'conversation')}"
 
 
-def _left(remains: Remains) -> Iterable[str]:
+def findings(remains: Remains) -> Iterable[str]:
     """Yield what was found of texts that went, in words."""
     from convo.cli.output import counted
 
     if remains.files:
         names = ", ".join(Path(each).name for each in remains.files)
-        searched = f"({counted(len(remains.files), 'file')}, {remains.searched_bytes / 1e6:.1f} MB searched)"
-        yield f"{counted(remains.found_bytes, 'byte')} of it left in {names} {searched}"
+        files = f"{counted(len(remains.files), 'file')}, {remains.searched_bytes / 1e6:.1f} MB"
+        if remains.texts or remains.too_short:
+            yield f"{counted(remains.found_bytes, 'byte')} of it left in {names} ({files} searched)"
+        else:
+            yield f"{names} ({files}) written anew, and not searched for any text"
     if remains.too_short:
         yield f"({counted(remains.too_short, 'text')} of less than 8 bytes cannot be looked for)"
     if remains.left_out:

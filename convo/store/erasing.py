@@ -169,6 +169,14 @@ class Erasing(Branches):
         bodies = self._execute(told).scalars()
         return any(place.ref(None) in json.loads(body).get("fields", ()) for body in bodies)
 
+    def has_erasures(self, owner: str | None) -> bool:
+        """Return whether the journals of an owner's conversations, or with None any, tell of an erased text."""
+        told = select(EVENTS.c.number).where(EVENTS.c.kind.in_(("erase", "redact")))
+        if owner is not None:
+            told = told.join(CONVERSATIONS, CONVERSATIONS.c.id == EVENTS.c.conversation_id)
+            told = told.where(CONVERSATIONS.c.owner == owner)
+        return self._execute(told.limit(1)).first() is not None
+
     def take_away(self, ids: Collection[str], standing: Sequence[Standing]) -> None:
         """Erase texts, with their salts, in locked conversations."""
         for place in dict.fromkeys(each.place for each in standing):
