@@ -293,6 +293,9 @@ class Remains:
     quotes: tuple[Quote, ...] | None = ()
     """Other texts that hold such words, the first 20: of the owner whose texts went, and of everyone after
     Store.scrub() and where everyone's went. None when the database took too long to tell."""
+    not_compared: int = 0
+    """How many of the texts that were looked for were not compared with other texts, as it would have taken more than
+    10 s. None is counted when there are more than 20 `quotes`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import create_engine
 
 import convo
-from convo.store import database, erasing, remnants, scrubbing, sqlite
+from convo.store import erasing, remnants, scrubbing, sqlite
 from convo.store.scrubbing import Sought
 from convo.testing import ScriptedClient, violations
 from tests.processes import run, start
@@ -256,9 +256,40 @@ def test_where_nothing_was_erased_nothing_is_rebuilt(store: convo.Store):
     assert None is store.prune(timedelta(days=1), owner="b").remains
 
 
+def test_the_last_of_many_texts_is_found_too(postgres_store_url: str):
+    words = [f"the secret words number {number:02d} of all" for number in range(50)]
+    with convo.Store(postgres_store_url) as store:
+        talk = store.create(messages=[f"I quote: {words[-1]}", "y"])
+        remains = store.scrub(words)
+    assert ((convo.Quote(talk.id, "", "1"),), 0) == (remains.quotes, remains.not_compared)
+
+
+def test_texts_that_are_not_compared_are_counted(monkeypatch: pytest.MonkeyPatch):
+    words = [f"the secret words number {number:02d} of all" for number in range(50)]
+    monkeypatch.setattr(scrubbing, "COMPARING_S", -1.0)
+    with convo.Store("sqlite://") as store:
+        store.create(messages=[words[-1], words[0]])
+        remains = store.scrub([*words, words[-1]])
+    assert (["2"], 30) == ([each.target for each in remains.quotes], remains.not_compared)
+
+
+def test_a_database_that_takes_too_long_is_told():
+    def busy(_: object) -> list[convo.Quote]:
+        raise convo.StoreBusy("too long")
+
+    assert (None, 2) == scrubbing.compare(busy, ["a", "b"], ["c"])
+
+
+def test_words_are_found_in_metadata_as_json_writes_them():
+    said = 'He said "my number is 4711-0815",\nand left'
+    with convo.Store("sqlite://") as store:
+        talk = store.create(messages=[said, "y"], metadata={"note": said})
+        assert (convo.Quote(talk.id, "", "metadata"),) == talk.erase(1).remains.quotes
+
+
 def test_no_more_places_are_told_than_a_person_reads(store: convo.Store):
     store.create(messages=[f"{number} {SHORT}" for number in range(100)])
-    assert database.QUOTES == len(store.scrub(SHORT).quotes)
+    assert scrubbing.QUOTES == len(store.scrub(SHORT).quotes)
 
 
 def test_what_is_too_short_to_be_looked_for_is_told(store: convo.Store):

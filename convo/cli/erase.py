@@ -169,6 +169,8 @@ def findings(remains: Remains) -> Iterable[str]:
         yield f"({counted(remains.left_out, 'text')} more went than were looked for)"
     if remains.quotes is None:
         yield "(the database took too long to tell whether other texts have the same words)"
+    elif remains.not_compared:
+        yield f"({counted(remains.not_compared, 'text')} not compared with other texts, which would have taken long)"
     for each in remains.quotes or ():
         yield f"the same words stand in {_place(each)}"
 

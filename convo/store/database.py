@@ -22,7 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
-from convo.audits import Remains
+from convo.audits import Quote, Remains
 from convo.errors import CommitUnknown, ConvoError, InvalidInput, StoreBusy, StoreError, StoreUnavailable
 from convo.store import faults, files, forks, postgres, schema, scrubbing, sqlite
 from convo.store.calibration import Calibration
@@ -48,9 +48,6 @@ FORKING_S = 0.1
 """The same for each store of a process that forks."""
 
 LONGEST_PAUSE_S = 1.0
-
-QUOTES = 20
-"""How many texts are told that hold words which were erased elsewhere."""
 
 OPENING_S = 0.5
 """How long a server that is gone is waited for when a store is opened: a wrong URL is told soon."""
@@ -269,11 +266,11 @@ class Database:
                 with self._translated(), self._writer(PATIENCE_S):
                     scrubbing.rebuild(self.engine)
                 search = self._search(self._file, sought)
-        words = dict.fromkeys([*sought.long_texts[:QUOTES], *search.words[:QUOTES]])
-        try:
-            quotes = tuple(self.read(lambda repository: repository.quotes(list(words), QUOTES, owner)))
-        except StoreBusy:
-            quotes = None
+
+        def quoting(words: Sequence[str]) -> list[Quote]:
+            return self.read(lambda repository: repository.quotes(words, scrubbing.QUOTES, owner))
+
+        quotes, not_compared = scrubbing.compare(quoting, sought.long_texts, search.words)
         return Remains(
             files=tuple(search.sizes),
             searched_bytes=sum(search.sizes.values()),
@@ -282,6 +279,7 @@ class Database:
             left_out=sought.left_out,
             found_bytes=search.found_bytes,
             quotes=quotes,
+            not_compared=not_compared,
         )
 
     def _search(self, file: Path, sought: Sought) -> Search:

@@ -212,7 +212,8 @@ class Erasing(Branches):
         found: list[Quote] = []
         for where in _QUOTING if words else ():
             text = type_coerce(where.text, Text)
-            wanted = where.rows.where(or_(*(contains(text, literal(each, Text)) > 0 for each in words)))
+            written = map(_in_json, words) if where.target == "metadata" else words
+            wanted = where.rows.where(or_(*(contains(text, literal(each, Text)) > 0 for each in written)))
             wanted = wanted if owner is None else wanted.where(CONVERSATIONS.c.owner == owner)
             for row in self._execute(wanted.limit(limit - len(found))):
                 is_message, number = where.target == "content", row.number
@@ -328,6 +329,11 @@ _QUOTING = (
     *(_quoting(CONVERSATIONS.c[name], name) for name in ("context", "title", "name", "metadata")),
 )
 """Where words are searched for."""
+
+
+def _in_json(words: str) -> str:
+    """Return words as they stand inside a string of JSON."""
+    return json.dumps(words, ensure_ascii=False)[1:-1]
 
 
 def _same(of: _Columns, texts: Sequence[Standing]) -> ColumnElement[bool]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
-from convo.errors import StoreUnavailable
+from convo.audits import Quote
+from convo.errors import StoreBusy, StoreUnavailable
 from convo.store import sqlite
 
 PIECE_BYTES = 32
@@ -31,6 +33,12 @@ SAMPLE_CHARACTERS = 256
 
 SEARCH_S, SLOWEST_BYTES_S = 60.0, 1e6
 """How long a search may take: so long, and the time that its bytes take. It takes 150 ms a megabyte at most."""
+
+QUOTES = 20
+"""How many other texts that hold the same words are named, at most."""
+
+AT_ONCE, COMPARING_S = 20, 10.0
+"""How many texts one statement compares with all others, and how long they are compared."""
 
 _FILES = ("", "-wal", "-shm", "-journal")
 
@@ -75,6 +83,28 @@ class Search:
     found_bytes: int = 0
     words: list[str] = field(default_factory=list)
     """The pieces of text that are there."""
+
+
+def compare(
+    quoting: Callable[[Sequence[str]], Iterable[Quote]], texts: Sequence[str], pieces: Sequence[str]
+) -> tuple[tuple[Quote, ...] | None, int]:
+    """Return the first QUOTES other texts that hold some of these, some compared at a time.
+
+    None when the database took too long. The second value tells how many texts were not compared when time was up.
+    """
+    words = list(dict.fromkeys([*pieces[:AT_ONCE], *texts, *pieces[AT_ONCE:]]))
+    found: dict[Quote, None] = {}
+    ends = time.monotonic() + COMPARING_S
+    for place in range(0, len(words), AT_ONCE):
+        if place and time.monotonic() > ends:
+            return tuple(found), len({*words[place:]} & {*texts})
+        try:
+            found |= dict.fromkeys(quoting(words[place : place + AT_ONCE]))
+        except StoreBusy:
+            return (tuple(found), len({*words[place:]} & {*texts})) if place else (None, len({*texts}))
+        if len(found) >= QUOTES:
+            break
+    return tuple(found)[:QUOTES], 0
 
 
 def _pieces(text: bytes) -> Iterable[bytes]:
