@@ -467,6 +467,15 @@ def test_a_text_is_gone_whoever_forks_meanwhile(request: pytest.FixtureRequest, 
         assert (PLANTED in everywhere(store), []) == (False, violations(store))
 
 
+def test_what_was_erased_behind_a_forks_beginning_is_erased_in_it_too(both: convo.Store):
+    talk, *_ = family(both)
+    talk.erase("context", "title", scrub=False)
+    early = talk.fork(at=1)
+    assert convo.Erasure(0, 0) == early.erase("context", scrub=False)
+    with pytest.raises(convo.InvalidInput, match="that text is erased"):
+        early.redact("context", "x")
+
+
 # ---- both or nothing
 
 

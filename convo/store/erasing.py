@@ -165,9 +165,12 @@ class Erasing(Branches):
 
     def has_erased(self, record: ConversationRecord, place: Place) -> bool:
         """Return whether the journal tells that a text was erased: of a context or a title the row does not."""
-        told = select(EVENTS.c.body).where(EVENTS.c.conversation_id == record.id, EVENTS.c.kind == "erase")
-        bodies = self._execute(told).scalars()
-        return any(place.ref(None) in json.loads(body).get("fields", ()) for body in bodies)
+        of_it = (EVENTS.c.conversation_id == record.id, EVENTS.c.kind.in_(("erase", "fork")))
+        for event in self._execute(select(EVENTS.c.kind, EVENTS.c.body).where(*of_it)):
+            erased = json.loads(event.body).get("fields" if event.kind == "erase" else "erased", ())
+            if place.ref(None) in erased:
+                return True
+        return False
 
     def has_erasures(self, owner: str | None) -> bool:
         """Return whether the journals of an owner's conversations, or with None any, tell of an erased text."""
