@@ -334,6 +334,7 @@ class Conversation(ConversationFacts):
 
         Raises:
             InvalidInput: as erase(); or the text is erased already, or the new one is empty.
+            InvalidParameter: a new context is as long as the input_token_limit of one that has it.
             NotFound, TurnInFlight, StoreError: as erase().
         """
         return outcome(removal.redaction(self._view, target, replacement, candidate, reason, scrub=scrub))

@@ -107,9 +107,15 @@ def erase(repository: ConversationRepository, id: str, owner: str, wanted: Seque
 
 
 def redact(
-    repository: ConversationRepository, id: str, owner: str, wanted: Place, text: str, reason: str | None
+    repository: ConversationRepository,
+    id: str,
+    owner: str,
+    wanted: Place,
+    text: str,
+    reason: str | None,
+    check_limit: Callable[[int | None, int], object],
 ) -> Gone:
-    """Put another text in the place of one, in all its copies.
+    """Put another text in the place of one, in all its copies; a context has to pass `check_limit` in each of them.
 
     Raises:
         InvalidInput: it is erased, and nothing stands in its place.
@@ -118,6 +124,9 @@ def redact(
     found = _find(repository, id, owner, [wanted])
     if not found.standing:
         raise InvalidInput("that text is erased: nothing can be put in its place")
+    if wanted.field == "context":
+        for each in found.holders.values():
+            check_limit(each.input_token_limit, estimate(text))
     new: dict[str, list[Any]] = {}
     for was in found.standing:
         before = estimate(was.text or "")
@@ -269,8 +278,11 @@ def prune(repository: ConversationRepository, id: str, owner: str, before: datet
 
 
 def prunable(repository: ConversationRepository, id: str, owner: str, before: datetime) -> int:
-    """Return how many texts prune() would erase; nothing is written."""
-    record = repository.get(id, owner)
+    """Return how many texts prune() would erase, none of a conversation that is not there; nothing is written."""
+    try:
+        record = repository.get(id, owner)
+    except ConversationNotFound:
+        return 0
     latest = repository.latest_turns(record)
     but = latest[0].number if latest and latest[0].is_alive else None
     count = repository.count_turns(record, before, but)

@@ -43,7 +43,7 @@ def redaction(
     if len(wanted) > 1:
         raise InvalidInput(f"an example is two texts: redact {target}:input or {target}:output")
     text = _replacement(replacement, wanted[0])
-    work = partial(erasing.redact, wanted=wanted[0], text=text, reason=reason)
+    work = partial(erasing.redact, wanted=wanted[0], text=text, reason=reason, check_limit=prepare.token_limit)
     return (yield from _of_one(view, work, scrub=scrub))
 
 

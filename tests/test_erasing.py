@@ -16,6 +16,8 @@ from sqlalchemy import event, select, update
 
 import convo
 from convo import journal
+from convo.erasing import prunable
+from convo.store import erasing
 from convo.store.rows import CONVERSATIONS, EXAMPLES, MESSAGES, TURNS
 from convo.store.tables import Base
 from convo.testing import HistoryClient, ScriptedClient, violations
@@ -218,6 +220,16 @@ def test_several_texts_go_together_or_none_does(both: convo.Store):
     assert [] == violations(both)
 
 
+def test_more_forks_than_a_statement_takes_lose_a_text_together(both: convo.Store, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(erasing, "BATCH", 3)
+    talk = both.create(messages=[PLANTED, "y"], context="c")
+    forks = [talk.fork() for _ in range(6)]
+    assert 7 == forks[3].redact("context", "another", scrub=False).texts
+    assert (7, 7) == (talk.erase(1, scrub=False).texts, len(both.list()))
+    assert ({"another"}, {None}) == ({each.refresh().context for each in forks}, {texts(each)[0] for each in forks})
+    assert [] == violations(both)
+
+
 def test_an_opening_is_a_message_too(memory: convo.Store):
     talk = memory.create(opening="hello", model="offline/echo")
     fork = talk.fork()
@@ -327,6 +339,14 @@ def test_context_title_and_examples_are_redacted_with_their_counts(both: convo.S
     assert [[["context"], 10], [["title"], None], [["output", 1], 11]] == [[each[0], each[2]] for each in told]
     assert convo.InvalidInput is refusal(talk.redact, "title", "two\nlines")
     assert [] == violations(both)
+
+
+def test_a_context_that_leaves_no_room_beside_it_is_refused(memory: convo.Store):
+    talk = memory.create(context="c", messages=["x", "y"])
+    fork = talk.fork().update(input_token_limit=20)
+    assert convo.InvalidParameter is refusal(talk.redact, "context", "x " * 100)
+    assert ("c", "c", []) == (talk.refresh().context, fork.refresh().context, violations(memory))
+    assert 2 == talk.redact("context", "x " * 10).texts
 
 
 def test_all_candidates_of_a_reply_are_redacted(memory: convo.Store):
@@ -624,6 +644,14 @@ def test_a_turn_that_is_being_answered_is_not_pruned(
     assert 2 == both.prune(LONG_AGO, scrub=False).texts
     slow.go.set()
     assert convo.LeaseLost is outcome(sent)
+
+
+def test_a_conversation_that_was_deleted_meanwhile_counts_nothing(memory: convo.Store):
+    talk = memory.create(messages=["x", "y"])
+    counting = partial(prunable, id=talk.id, owner="", before=datetime.now(UTC) + timedelta(days=1))
+    assert 2 == memory.database.read(counting)
+    memory.delete(talk.id)
+    assert 0 == memory.database.read(counting)
 
 
 def test_ages_that_are_none_are_refused(memory: convo.Store):

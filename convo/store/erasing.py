@@ -8,7 +8,7 @@ so a copy is found whichever conversations between were deleted.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -35,7 +35,7 @@ from convo.audits import Quote
 from convo.store import bodies, rows
 from convo.store.branches import Branches
 from convo.store.columns import database_now_ms
-from convo.store.ledger import new_salt, utc_now
+from convo.store.ledger import BATCH, new_salt, utc_now
 from convo.store.rows import CONVERSATIONS, EVENTS, EXAMPLES, MESSAGES, TURNS
 from convo.store.scrubbing import SAMPLE_CHARACTERS, Sought
 from convo.values import MODEL, USER, ConversationRecord
@@ -159,9 +159,12 @@ class Erasing(Branches):
 
     def lock_all(self, ids: Collection[str], owner: str) -> dict[str, ConversationRecord]:
         """Return those conversations that are still there, locked to the transaction's end in the order of ids."""
-        wanted = select(CONVERSATIONS).where(CONVERSATIONS.c.id.in_(sorted(ids)), CONVERSATIONS.c.owner == owner)
-        locked = self._execute(wanted.order_by(CONVERSATIONS.c.id).with_for_update())
-        return {row.id: rows.conversation(row) for row in locked}
+        of_it = select(CONVERSATIONS).where(CONVERSATIONS.c.owner == owner).order_by(CONVERSATIONS.c.id)
+        locked: dict[str, ConversationRecord] = {}
+        for some in _batches(ids):
+            found = self._execute(of_it.where(CONVERSATIONS.c.id.in_(some)).with_for_update())
+            locked |= {row.id: rows.conversation(row) for row in found}
+        return locked
 
     def has_erased(self, record: ConversationRecord, place: Place) -> bool:
         """Return whether the journal tells that a text was erased: of a context or a title the row does not."""
@@ -184,8 +187,9 @@ class Erasing(Branches):
         """Erase texts, with their salts, in locked conversations."""
         for place in dict.fromkeys(each.place for each in standing):
             of, texts = _COLUMNS[place.field], [each for each in standing if each.place == place]
-            of_them = update(of.table).where(of.id.in_(sorted(ids)), *place.conditions, _same(of, texts))
-            self._execute(of_them.values({of.text: None, of.salt: None}))
+            of_them = update(of.table).where(*place.conditions, _same(of, texts))
+            for some in _batches(ids):
+                self._execute(of_them.where(of.id.in_(some)).values({of.text: None, of.salt: None}))
 
     def put(self, ids: Collection[str], was: Standing, text: str, tokens: int) -> tuple[str, int | None]:
         """Put another text in the place of one, in locked conversations, under one fresh salt.
@@ -193,11 +197,12 @@ class Erasing(Branches):
         Returns the commitment to it, and the row's count of tokens as it is then.
         """
         of, salt = _COLUMNS[was.place.field], new_salt()
-        of_them = update(of.table).where(of.id.in_(sorted(ids)), *was.place.conditions, _same(of, [was]))
+        of_them = update(of.table).where(*was.place.conditions, _same(of, [was]))
         new: dict[Any, Any] = {of.text: text, of.salt: salt}
         if of.tokens is not None:
             new[of.tokens] = tokens
-        self._execute(of_them.values(new))
+        for some in _batches(ids):
+            self._execute(of_them.where(of.id.in_(some)).values(new))
         return str(journal.sealed(was.place.field, text, salt)), None if of.tokens is None else tokens
 
     def tell(self, record: ConversationRecord, kind: str, body: dict[str, Any], **columns: Any) -> ConversationRecord:  # noqa: ANN401 - of several types
@@ -332,6 +337,13 @@ _QUOTING = (
     *(_quoting(CONVERSATIONS.c[name], name) for name in ("context", "title", "name", "metadata")),
 )
 """Where words are searched for."""
+
+
+def _batches(ids: Collection[str]) -> Iterable[list[str]]:
+    """Yield ids in order, as many at a time as one statement takes."""
+    whole = sorted(ids)
+    for place in range(0, len(whole), BATCH):
+        yield whole[place : place + BATCH]
 
 
 def _in_json(words: str) -> str:
