@@ -267,10 +267,10 @@ class Store:
     def scrub(self, texts: Sequence[str] = ()) -> Remains:
         """Look for texts that were erased: in the database's files, and in other texts of the store.
 
-        If any of them stands in the files, these are rebuilt (SQLite's VACUUM, which needs room for a copy) and looked
-        through again; without `texts` they are rebuilt, unseen. Writers wait for that. Of a store in memory or on a
-        server only other texts are looked through. These are the texts of all owners: what is found is for whoever
-        runs the store.
+        If any of them stands in the files, these are rebuilt (SQLite's VACUUM, which needs room for two copies) and
+        looked through again; without `texts` they are rebuilt, unseen. Writers wait for that. Of a store in memory or
+        on a server only other texts are looked through. These are the texts of all owners: what is found is for
+        whoever runs the store.
 
         Raises:
             StoreError: the files cannot be searched or rebuilt.
