@@ -30,7 +30,7 @@ IN_REPOSITORY: dict[str, Callable[[convo.ConversationRepository, str, str], obje
     "get": lambda repository, reference, owner: repository.get(reference, owner),
     "lock": lambda repository, reference, owner: repository.lock(reference, owner),
 }
-OTHERS_IN_REPOSITORY = {"find_name", "ids_of", "list", "lock_all", "next_preferences"}
+OTHERS_IN_REPOSITORY = {"find_name", "has_erasures", "ids_of", "list", "lock_all", "next_preferences", "quotes"}
 
 OF_A_CONVERSATION: dict[str, Callable[[convo.Conversation], object]] = {
     "as_prompt": lambda talk: talk.as_prompt(),
@@ -106,6 +106,7 @@ def test_another_owners_conversation_looks_as_if_it_were_not_there(store: convo.
 
 
 def test_the_repository_reaches_none_either(store: convo.Store, talk: convo.Conversation):
+    store.create(owner="a", messages=["x", "y"]).erase(1)
     with Session(store.engine) as session:
         repository = convo.ConversationRepository(session)
         uses = [(use, owner) for use in IN_REPOSITORY.values() for owner in OWNERS]
@@ -116,6 +117,9 @@ def test_the_repository_reaches_none_either(store: convo.Store, talk: convo.Conv
         assert [{}] * len(OWNERS) == [repository.lock_all([talk.id], owner) for owner in OWNERS]
         assert [[]] * len(OWNERS) == [repository.ids_of(owner, None, 9) for owner in OWNERS]
         assert [([], None)] * len(OWNERS) == [repository.next_preferences(owner) for owner in OWNERS]
+        assert [[]] * len(OWNERS) == [repository.quotes(["x"], 9, owner) for owner in OWNERS]
+        assert [False] * len(OWNERS) == [repository.has_erasures(owner) for owner in OWNERS]
+        assert (2, True) == (len(repository.quotes(["y"], 9, "a")), repository.has_erasures("a"))
 
 
 def test_the_owner_of_a_conversation_in_hand_is_asked_again(store: convo.Store, talk: convo.Conversation):
