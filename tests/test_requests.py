@@ -142,6 +142,9 @@ def gone_of(talk: convo.Conversation) -> Iterator[Ref]:
 class Wild:
     """Random conversations with one service, each attempt of which is known."""
 
+    erases = True
+    """Whether texts are erased and redacted: requests with such a text are proven, and have no bodies any more."""
+
     def __init__(self, store: convo.Store, client: Recording, seed: int) -> None:
         self.random = random.Random(seed)
         self.store, self.service, self.language = store, client.service, client.service.language
@@ -159,7 +162,8 @@ class Wild:
                 self.settle(branch)
             else:
                 steps = [self.send] * 8 + [self.regenerate, self.regenerate, self.choose, self.update]
-                self.random.choice([*steps, self.fork, self.edit, self.erase, self.redact])(branch)
+                steps += [self.fork, self.edit, *([self.erase, self.redact] if self.erases else [])]
+                self.random.choice(steps)(branch)
 
     def one_in(self, count: int) -> bool:
         return self.random.randrange(count) == 0
@@ -361,10 +365,13 @@ class Wild:
         self.seen["bytes"] += sum(map(len, shown.bodies))
 
 
-def wild(language: str, turns: int, seed: int, *, folds: bool = False, **where: str) -> Counter[str]:
+def wild(
+    language: str, turns: int, seed: int, *, folds: bool = False, erases: bool = True, **where: str
+) -> Counter[str]:
     """Take random turns; return what was compared."""
     with recorded(language, fold_examples=folds) as client, opened(client, **where) as store:
         run = Wild(store, client, seed)
+        run.erases = erases
         run.run(turns)
         return run.compare()
 
@@ -962,11 +969,13 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.test_requests", description=__doc__.split("\n")[0])
     parser.add_argument("--turns", type=int, default=1000, help="with each service")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", action="store_true", help="erase nothing, so that each request has its bytes")
     options = parser.parse_args(arguments)
     for language in LANGUAGES:
         total: Counter[str] = Counter()
         for place in range(10):
-            total += wild(language, -(-options.turns // 10), options.seed + place, folds=bool(place % 2))
+            how = {"folds": bool(place % 2), "erases": not options.keep}
+            total += wild(language, -(-options.turns // 10), options.seed + place, **how)
         told = ", ".join(f"{count:,} {what}" for what, count in sorted(total.items()))
         sys.stdout.write(f"{language}: {told}\n")
     sys.stdout.write(f"tampered with: {dict(meddled(options.turns))}\n")
