@@ -16,7 +16,6 @@ from convo.errors import ConvoError, InvalidInput, InvalidParameter, NotFound
 from convo.steps import Steps, Work
 from convo.store.erasing import FORGOTTEN, Place
 from convo.store.ledger import utc_now
-from convo.store.repository import ConversationRepository
 from convo.store.scrubbing import Sought
 from convo.text import clean_message, clean_text
 from convo.view import Opened, View
@@ -73,7 +72,9 @@ def forgetting(store: Opened, owner: str, *, scrub: bool) -> Steps[Erasure]:
     total = _Total()
     while found := (yield Work(more)):
         for id, _ in found:
-            gone = yield Work(partial(_write, store, partial(erasing.forget, id=id, owner=whose, room=total.room)))
+            gone = yield Work(
+                partial(store.database.write, partial(erasing.forget, id=id, owner=whose, room=total.room))
+            )
             total.add(gone)
     if not total.conversations and not (yield Work(partial(_was_erased, store, FORGOTTEN))):
         raise NotFound(f"no conversation is {whose!r}'s: `convo --owner {whose} list` would show them")
@@ -106,7 +107,7 @@ def pruning(
                 total.count((yield Work(partial(store.database.read, count))))
             else:
                 prune = partial(erasing.prune, id=id, owner=of, before=before, room=total.room)
-                total.add((yield Work(partial(_write, store, prune))))
+                total.add((yield Work(partial(store.database.write, prune))))
         last = found[-1][0]
     scrub = scrub and not dry_run and bool(total.texts or (yield Work(partial(_was_erased, store, whose))))
     return (yield from total.outcome(store, whose, scrub=scrub))
@@ -147,10 +148,6 @@ class _Total:
         if scrub:
             remains = yield Work(partial(_look, store, self._sought, owner, must_rebuild=True))
         return Erasure(self.texts, self.conversations, remains)
-
-
-def _write(store: Opened, work: Callable[[ConversationRepository], Gone | None]) -> Gone | None:
-    return store.database.write(work)
 
 
 def _was_erased(store: Opened, owner: str | None) -> bool:

@@ -142,11 +142,10 @@ def gone_of(talk: convo.Conversation) -> Iterator[Ref]:
 class Wild:
     """Random conversations with one service, each attempt of which is known."""
 
-    erases = True
-    """Whether texts are erased and redacted: requests with such a text are proven, and have no bodies any more."""
-
-    def __init__(self, store: convo.Store, client: Recording, seed: int) -> None:
+    def __init__(self, store: convo.Store, client: Recording, seed: int, *, erases: bool = True) -> None:
         self.random = random.Random(seed)
+        self.erases = erases
+        """Whether texts are erased and redacted: requests with such a text are proven, and have no bodies any more."""
         self.store, self.service, self.language = store, client.service, client.service.language
         self.branches: list[Branch] = []
         self.turns = 0
@@ -370,8 +369,7 @@ def wild(
 ) -> Counter[str]:
     """Take random turns; return what was compared."""
     with recorded(language, fold_examples=folds) as client, opened(client, **where) as store:
-        run = Wild(store, client, seed)
-        run.erases = erases
+        run = Wild(store, client, seed, erases=erases)
         run.run(turns)
         return run.compare()
 

@@ -374,5 +374,6 @@ def test_each_piece_is_counted_wherever_it_stands(tmp_path: Path, monkeypatch: p
 def test_the_reasons_of_convos_own_are_codes_as_those_of_others():
     from convo.erasing import check_reason
 
-    for each in (erasing.FORGOTTEN_REASON, erasing.RETENTION_REASON):
-        check_reason(each)
+    assert [None, None] == [check_reason(each) for each in (erasing.FORGOTTEN_REASON, erasing.RETENTION_REASON)]
+    with pytest.raises(convo.InvalidInput):
+        check_reason(f"{erasing.FORGOTTEN_REASON} for good")

@@ -295,7 +295,7 @@ class Erasing(Branches):
         The columns are those of the conversation's own row, which is yet to be written.
         """
         of_it = (MESSAGES.c.conversation_id == record.id, TURNS.c.conversation_id == record.id)
-        named = update(MESSAGES).where(of_it[0], or_(MESSAGES.c.author != _SIDE_NAME))
+        named = update(MESSAGES).where(of_it[0], MESSAGES.c.author != _SIDE_NAME)
         self._execute(named.values(author=_SIDE_NAME))
         keys = update(TURNS).where(of_it[1], TURNS.c.request_key.is_not(None))
         self._execute(keys.values(request_key=None, request_hash=None))
