@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     from convo.retry import Retry as Retry
     from convo.store.branches import NewFork as NewFork
     from convo.store.conversations import NewConversation as NewConversation
+    from convo.store.given import GivenTurn as GivenTurn
     from convo.store.repository import ConversationRepository as ConversationRepository
     from convo.stores import Store as Store
     from convo.values import BlockedReason as BlockedReason
@@ -208,6 +209,7 @@ _HOMES = {
     ),
     "convo.store.branches": ("NewFork",),
     "convo.store.conversations": ("NewConversation",),
+    "convo.store.given": ("GivenTurn",),
     "convo.store.repository": ("ConversationRepository",),
     "convo.stores": ("Store",),
     "convo.values": (

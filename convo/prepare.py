@@ -18,6 +18,7 @@ from convo.options import MAX_DEADLINE_S
 from convo.shapes import CreateOptions, ExamplesOptions, MessageOptions, ParameterOptions, SettingOptions
 from convo.store.branches import NewFork
 from convo.store.conversations import NewConversation
+from convo.store.given import GivenTurn
 from convo.store.turns import Answer
 from convo.text import clean_message, clean_text
 from convo.tokens import estimate
@@ -49,7 +50,6 @@ def creation(
     opening, title = settings.get("opening"), settings.get("title")
     told = None if context is None else Message(content=context, tokens=estimate(context))
     given = {key: value for key, value in settings.items() if key in ParameterOptions.__annotations__}
-    history, unchosen = _chosen_of(options.history(settings.get("messages"), names), candidates)
     return NewConversation(
         model=model_label(settings.get("model") or default_model()),
         context=told,
@@ -59,8 +59,7 @@ def creation(
         title=label(title, "title") if title is not None else None,
         metadata=checked_metadata(settings.get("metadata")),
         opening=replace(_text(opening, "opening", names[MODEL]), side=MODEL) if opening is not None else None,
-        history=history,
-        unchosen=unchosen,
+        history=_turns(options.history(settings.get("messages"), names), candidates),
         authors=names,
         input_token_limit=token_limit(settings.get("input_token_limit"), told.tokens if told else 0),
         trim=checked_trim(settings.get("trim", MINIMAL)),
@@ -75,20 +74,21 @@ def check_names(settings: Mapping[str, Any], known: type[CreateOptions | Setting
         raise TypeError(msg)
 
 
-def _chosen_of(history: list[Message], candidates: Sequence[MessageOptions]) -> tuple[list[Message], list[Message]]:
-    """Return a history whose last message is one of `candidates`, and the others; one that is none of them is last."""
+def _turns(history: Sequence[Message], candidates: Sequence[MessageOptions]) -> list[GivenTurn]:
+    """Return a history's turns; its last message is one of `candidates`, if there are any, else it joins them."""
+    turns = [GivenTurn(asked, [answer]) for asked, answer in zip(history[::2], history[1::2], strict=True)]
     if not candidates:
-        return history, []
-    chosen = history[-1]
+        return turns
+    last = history[-1]
     alternatives: dict[str | None, Message] = {}
     for each in candidates:
         made = options.message(each)
-        kept = replace(made, author=chosen.author, side=MODEL, candidate=len(alternatives))
+        kept = replace(made, author=last.author, side=MODEL, candidate=len(alternatives))
         if isinstance(each, Candidate):
             kept = replace(kept, finish_reason=ending(each.finish_reason), repaired=each.repaired)
         alternatives.setdefault(made.content, kept)
-    found = alternatives.pop(chosen.content, replace(chosen, candidate=len(alternatives)))
-    return [*history[:-1], found], list(alternatives.values())
+    chosen = alternatives.setdefault(last.content, replace(last, candidate=len(alternatives)))
+    return [*turns[:-1], GivenTurn(history[-2], list(alternatives.values()), chosen.candidate)]
 
 
 def forking(

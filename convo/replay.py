@@ -15,8 +15,8 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 
 from convo.afterthoughts import Afterthoughts
-from convo.told import Body, Field, Sent, ToldPrompt, ToldSettings, ToldText, ToldTurn
-from convo.values import DONE, FAILED, IN_FLIGHT, MODEL, Event
+from convo.told import Body, Field, Sent, ToldPrompt, ToldSettings, ToldText, ToldTurn, history_texts
+from convo.values import DONE, FAILED, IN_FLIGHT, MODEL, UNANSWERED, Event
 
 OPEN_TURNS = 2
 """How many turns at the end may still change: when the last one is discarded, the one before is the last again."""
@@ -92,30 +92,26 @@ class Replay:
         if self.turns or self.last:
             self._fault("the conversation was there already")
         self.settings.set(body)
-        self.conversation, self.began = body["conversation"], body["at"]
+        self.conversation = body["conversation"]
+        at = self.began = self.changed = str(body.get("since", body["at"]))
         if body["opening"] is not None:
             self.fence, self.has_opening = 1, True
-            said = ToldText(body["opening"], body.get("opening_tokens"), body["at"])
-            self.turns[0] = ToldTurn(0, DONE, 1, body["at"], None, [said], chosen=0, ended=body["at"])
+            said = ToldText(body["opening"], body.get("opening_tokens"), at)
+            self.turns[0] = ToldTurn(0, DONE, 1, at, None, [said], chosen=0, ended=at)
 
     def _history(self, body: Body) -> None:
-        number, at = body["turn"], body["at"]
+        number, last = body["turn"], self.turns.get(self.last)
         if number != self.last + 1:
             self._fault(f"turn {number} follows turn {self.last}")
-        count = len(body["texts"])
-        told = zip(
-            body["texts"],
-            body["tokens"],
-            [None, *body.get("finish", [None] * (count - 1))],
-            body.get("repaired", [0] * count),
-            strict=True,
-        )
-        asked, *answers = [ToldText(text, tokens, at, 0, None, end, mended) for text, tokens, end, mended in told]
-        for place, each in enumerate(answers):
-            each.place = place
-        chosen = body.get("chosen", 0)
+        if last is not None and last.state != DONE:
+            self._fault(f"turn {self.last} was open when turn {number} began")
+        asked, *answers = history_texts(body)
+        began, self.changed = body.get("times", (body["at"], body["at"]))
         self.fence, self.last = 1, number
-        self.turns[number] = ToldTurn(number, DONE, 1, at, asked, answers, chosen=chosen, ended=at)
+        turn = ToldTurn(number, DONE, 1, began, asked, answers, chosen=body.get("chosen", 0), ended=self.changed)
+        if not answers:
+            turn.state, turn.chosen, turn.error = FAILED, None, UNANSWERED
+        self.turns[number] = turn
 
     def _fork(self, body: Body) -> None:
         last = self.turns.get(self.last)

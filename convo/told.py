@@ -180,6 +180,28 @@ class ToldTurn:
         return self.question if (side, candidate) == (USER, 0) else None
 
 
+def history_texts(body: Body) -> list[ToldText]:
+    """Return the texts of a turn that was given: the user's, and the answers by candidate.
+
+    Raises:
+        ValueError: it tells of no texts, or not of as many of each.
+    """
+    began, ended = body.get("times", (body["at"], body["at"]))
+    count = len(body["texts"])
+    others = count - 1
+    told = zip(
+        body["texts"],
+        body["tokens"],
+        [began, *[ended] * others],
+        [0, *range(others)],
+        [None, *body.get("finish", [None] * others)],
+        body.get("repaired", [0] * count),
+        [None, *body.get("models", [None] * others)],
+        strict=True,
+    )
+    return [ToldText(text, tokens, at, place, None, *rest) for text, tokens, at, place, *rest in told]
+
+
 class ToldSettings:
     """What belongs to no turn, as events told it last."""
 

@@ -18,6 +18,9 @@ USER, MODEL = 0, 1
 IN_FLIGHT, FAILED, DONE = "in_flight", "failed", "done"
 """The states of a turn: being answered, left without an answer, answered."""
 
+UNANSWERED = "unanswered"
+"""The error of a turn that was given without an answer: nobody has asked a model yet."""
+
 STREAM_CUT, CANCELLED = "stream_cut", "cancelled"
 BROKEN_OFF = (STREAM_CUT, CANCELLED)
 """Why an answer is not whole: the `finish_reason` of a candidate that is kept, but can neither be chosen nor sent."""

@@ -104,7 +104,7 @@ def test_what_a_write_returns_is_what_is_stored(session: Session):
 
 def test_a_history_appends_one_event_a_turn(session: Session):
     repository = convo.ConversationRepository(session)
-    history = [said(str(index), index % 2) for index in range(6)]
+    history = [convo.GivenTurn(said(f"q{number}"), [said(f"a{number}", 1)]) for number in range(3)]
     record = repository.create(convo.NewConversation(model="m", history=history, examples=[convo.Example("a", "b")]))
     assert ["create", "history", "history", "history"] == [each.kind for each in repository.events(record)]
 
@@ -131,7 +131,7 @@ def test_the_journal_holds_no_text_of_the_conversation(session: Session):
         context=said(told[4]),
         examples=[convo.Example(told[5], told[6])],
         opening=said(told[7], 1),
-        history=[said(told[8]), said(told[8], 1)],
+        history=[convo.GivenTurn(said(told[8]), [said(told[8], 1)])],
         authors=("canary user", "canary model"),
     )
     record = repository.create(new)

@@ -65,7 +65,8 @@ with convo.Store("sqlite://", client=ScriptedClient("a", ["b", "c"])) as store:
 
 def rows(session: Session) -> convo.ConversationRecord:
     repository = convo.ConversationRepository(session)
-    record = repository.create(convo.NewConversation(model="offline/echo"))
+    given = convo.GivenTurn(convo.Message("0", "hi"), [convo.Message("1", "hello", side=1)])
+    record = repository.create(convo.NewConversation(model="offline/echo", history=[given]))
     return repository.fork(record, 0, convo.NewFork(name="fork"))
 
 async def main() -> None:

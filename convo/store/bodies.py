@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from convo import journal
@@ -57,19 +58,28 @@ def labels(record: ConversationRecord) -> str:
     return journal.labels(record.authors, record.metadata, record.name, record.owner)
 
 
-def history(said: Sequence[Message], unchosen: Sequence[Message]) -> Iterable[dict[str, Any]]:
-    """Yield the bodies of the events that tell of a history, one for each turn."""
-    for index in range(0, len(said), 2):
-        asked, answer = said[index : index + 2]
-        others = unchosen if index + 2 == len(said) else ()
-        texts = [asked, *sorted((answer, *others), key=lambda each: each.candidate)]
-        told = {
-            "turn": index // 2 + 1,
-            "texts": [journal.sealed("content", each.content, each.salt) for each in texts],
-            "tokens": [each.tokens for each in texts],
-        }
-        if others or answer.finish_reason is not None:  # of a chat, whose candidates are known
-            told |= {"chosen": answer.candidate, "finish": [each.finish_reason for each in texts[1:]]}
-        if any(each.repaired for each in texts):
-            told |= {"repaired": [each.repaired for each in texts]}
-        yield told
+def provenance(imported: str | None, since: datetime | None) -> dict[str, Any]:
+    """Return what the journal tells of where a conversation was read from, and when it was begun there."""
+    told = {"imported": imported, "since": None if since is None else journal.timestamp(since)}
+    return {name: each for name, each in told.items() if each is not None}
+
+
+def given(
+    turn: int, texts: Sequence[Message], chosen: int, asked_at: datetime | None, answered_at: datetime | None
+) -> dict[str, Any]:
+    """Return the body of the event that tells of a turn of a history: its texts, the user's first, and their times."""
+    answers = texts[1:]
+    told: dict[str, Any] = {
+        "turn": turn,
+        "texts": [journal.sealed("content", each.content, each.salt) for each in texts],
+        "tokens": [each.tokens for each in texts],
+    }
+    if len(answers) > 1 or any(each.finish_reason is not None for each in answers):
+        told |= {"chosen": chosen, "finish": [each.finish_reason for each in answers]}
+    if any(each.repaired for each in texts):
+        told["repaired"] = [each.repaired for each in texts]
+    if any(each.model is not None for each in answers):
+        told["models"] = [each.model for each in answers]
+    if asked_at is not None and answered_at is not None:
+        told["times"] = [journal.timestamp(asked_at), journal.timestamp(answered_at)]
+    return told

@@ -16,10 +16,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from convo import journal
 from convo.errors import AmbiguousId, ConversationNotFound, NameTaken
 from convo.store import bodies, rows
-from convo.store.ledger import Ledger, Trace, new_salt, utc_now
-from convo.store.rows import CONVERSATIONS, EXAMPLES, MESSAGES, TURNS
+from convo.store.given import Given, GivenTurn, salted
+from convo.store.ledger import Trace, new_salt, utc_now
+from convo.store.rows import CONVERSATIONS, EXAMPLES
 from convo.text import clean_text
-from convo.values import DONE, MINIMAL, MODEL, USER, ConversationRecord, Example, Message, Parameters
+from convo.values import MINIMAL, MODEL, USER, ConversationRecord, Example, Message, Parameters
 
 MIN_PREFIX = 4
 """The shortest id prefix that is looked up, in hexadecimal digits."""
@@ -54,14 +55,16 @@ class NewConversation:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     opening: Message | None = None
     """By the model."""
-    history: Sequence[Message] = ()
-    """Whole turns, oldest first, the user's message before the model's."""
-    unchosen: Sequence[Message] = ()
-    """The other candidates of the history's last turn, each with its index; the chosen one has one too."""
+    history: Iterable[GivenTurn] = ()
+    """Oldest first, read once."""
     authors: tuple[str, str] = ("0", "1")
     parameters: Parameters = Parameters()
     input_token_limit: int | None = None
     trim: str = MINIMAL
+    created_at: datetime | None = None
+    """In milliseconds; None for now."""
+    imported: str | None = None
+    """The form of the file that it was read from; None when it was not."""
 
     def record(self, at: datetime, context_salt: bytes) -> ConversationRecord:
         """Return the conversation's row as it begins, before its first event."""
@@ -73,16 +76,16 @@ class NewConversation:
             context_tokens=self.context.tokens if self.context else 0,
             context_salt=context_salt if self.context else None,
             first_position=0 if self.opening else 1,
-            turn_count=len(self.history) // 2,
-            fence=1 if self.opening or self.history else 0,
+            turn_count=0,
+            fence=1 if self.opening else 0,
             version=0,
             journal_head=journal.GENESIS,
-            created_at=at,
-            updated_at=at,
+            created_at=self.created_at or at,
+            updated_at=self.created_at or at,
         )
 
 
-class Conversations(Ledger):
+class Conversations(Given):
     """Everything about a conversation but its turns."""
 
     def create(self, new: NewConversation) -> ConversationRecord:
@@ -96,9 +99,9 @@ class Conversations(Ledger):
         record = new.record(at, salts["context"])
         self._insert_conversation(record, salts)
         examples = self._insert_examples(record, new.examples)
-        opening = replace(new.opening, salt=new_salt()) if new.opening else None
-        record = self._append(record, "create", bodies.created(record, salts, examples, opening), at)
-        return self._insert_history(record, opening, _salted(new.history), _salted(new.unchosen), at)
+        opening = salted(new.opening) if new.opening else None
+        told = bodies.created(record, salts, examples, opening) | bodies.provenance(new.imported, new.created_at)
+        return self._insert_given(self._append(record, "create", told, at), opening, new.history, at)
 
     def find(self, reference: str, owner: str = "") -> ConversationRecord:
         """Return the owner's conversation of that id, that name, or that unique beginning of an id.
@@ -246,41 +249,6 @@ class Conversations(Ledger):
         )
         return salted
 
-    def _insert_history(
-        self,
-        record: ConversationRecord,
-        opening: Message | None,
-        history: Sequence[Message],
-        unchosen: Sequence[Message],
-        at: datetime,
-    ) -> ConversationRecord:
-        """Store what was said before: done turns, of which only the texts are known."""
-        first = 0 if opening else 1
-        last_choice = history[-1].candidate if history else 0
-        self._insert_many(
-            TURNS,
-            (
-                {
-                    "conversation_id": record.id,
-                    "number": number,
-                    "state": DONE,
-                    "fence": 1,
-                    "chosen": last_choice if number == record.turn_count else 0,
-                    "prev_chosen": 0 if number > first else None,
-                    "created_at": at,
-                    "finished_at": at,
-                }
-                for number in range(first, record.turn_count + 1)
-            ),
-        )
-        said = [(0, opening)] if opening else []
-        said += [(index // 2 + 1, each) for index, each in enumerate(history)]
-        said += [(record.turn_count, each) for each in unchosen]
-        self._insert_many(MESSAGES, (message_columns(record.id, turn, each, at) for turn, each in said))
-        if not history:
-            return record
-        return self._append_many(record, "history", bodies.history(history, unchosen), at)
-
 
 _SAME_NAMES = (
     *("id", "owner", "name", "title", "model", "context", "context_tokens", "input_token_limit", "trim"),
@@ -304,28 +272,6 @@ def _beginning(prefix: str) -> tuple[str, str] | None:
         return None
     low, high = (str(uuid.UUID(digits.ljust(32, fill))) for fill in "0f")
     return low, high
-
-
-def message_columns(id: str, turn: int, message: Message, at: datetime) -> dict[str, Any]:
-    """Return the columns of a message's row."""
-    return {
-        "conversation_id": id,
-        "turn": turn,
-        "side": message.side,
-        "candidate": message.candidate,
-        "author": message.author,
-        "content": message.content,
-        "salt": message.salt,
-        "tokens": message.tokens,
-        "repaired": message.repaired,
-        "finish_reason": message.finish_reason,
-        "created_at": at,
-        "model": message.model,
-    }
-
-
-def _salted(messages: Iterable[Message]) -> list[Message]:
-    return [replace(each, salt=new_salt()) for each in messages]
 
 
 def _columns(changed: ConversationRecord, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

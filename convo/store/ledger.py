@@ -88,17 +88,17 @@ class Ledger:
         self._execute(insert(EVENTS), event)
         return self._advance(record, number, event["digest"], at, **changes)
 
-    def _append_many(
+    def _link(
         self, record: ConversationRecord, kind: str, bodies: Iterable[Mapping[str, Any]], at: datetime
     ) -> ConversationRecord:
-        """Append events of one kind, in order, and bring the conversation's row up to date once."""
+        """Append events of one kind, in order; the conversation's row is yet to be brought up to date."""
         events = []
         for body in bodies:
             number, event = _event(record, kind, body, at)
             record = replace(record, version=number, journal_head=event["digest"])
             events.append(event)
         self._insert_many(EVENTS, events)
-        return self._advance(record, record.version, record.journal_head, at)
+        return record
 
     def _advance(
         self, record: ConversationRecord, length: int, head: bytes, at: datetime, **changes: object

@@ -13,7 +13,7 @@ from convo import journal
 from convo.errors import CandidateNotFound
 from convo.store import rows
 from convo.store.columns import database_now_ms
-from convo.store.conversations import message_columns
+from convo.store.given import message_columns
 from convo.store.history import History, in_order
 from convo.store.ledger import new_salt, utc_now
 from convo.store.rows import MESSAGES, TURNS, LatestTurn
