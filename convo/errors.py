@@ -5,6 +5,7 @@ Callers act on the type; the text names the thing and the remedy, and never hold
     ConvoError
     ├── InvalidInput (ValueError)        what was given cannot be used; nothing was stored or paid
     │   ├── InvalidText                  a text that must not enter the store; .position
+    │   ├── InvalidFile                  a file that cannot be read or written, or is not what it should be
     │   ├── InvalidParameter             temperature, candidate_count, … outside their range
     │   ├── LimitUnknown                 nobody tells how much a model takes; .model
     │   └── PromptTooLong                context and newest message exceed the limit; .tokens .limit
@@ -81,6 +82,10 @@ class InvalidText(InvalidInput):
         """Index of the first character that is refused; None when the text as a whole is."""
 
 
+class InvalidFile(InvalidInput):
+    """A file that cannot be read or written, or is not what it should be."""
+
+
 class InvalidParameter(InvalidInput):
     """A model parameter outside its range."""
 
@@ -102,8 +107,7 @@ class PromptTooLong(InvalidInput):
         remedy = "edit() the turn to have it trimmed" if sent_before else "shorten the message"
         told = f"{what} {tokens} tokens, and the limit is {limit}: {remedy}"
         super().__init__(f"{told}, or use a model with a larger input_token_limit")
-        self.tokens = tokens
-        self.limit = limit
+        self.tokens, self.limit = tokens, limit
 
 
 class AuthorError(ConvoError):
@@ -127,8 +131,7 @@ class TurnNotFound(NotFound):
 
     def __init__(self, conversation: str, turn: int) -> None:
         super().__init__(f"conversation {conversation} has no turn {turn}")
-        self.conversation = conversation
-        self.turn = turn
+        self.conversation, self.turn = conversation, turn
 
 
 class CandidateNotFound(NotFound):
@@ -136,9 +139,7 @@ class CandidateNotFound(NotFound):
 
     def __init__(self, conversation: str, turn: int, candidate: int) -> None:
         super().__init__(f"turn {turn} of conversation {conversation} has no whole candidate {candidate}")
-        self.conversation = conversation
-        self.turn = turn
-        self.candidate = candidate
+        self.conversation, self.turn, self.candidate = conversation, turn, candidate
 
 
 class ModelNotFound(NotFound, ValueError):

@@ -96,6 +96,19 @@ class Evidence:
     """Makes a time as events tell it the value that the database has for it."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRows:
+    """All rows of a conversation as Evidence has them, to be written down."""
+
+    conversation: StoredConversation
+    events: Iterable[Row]
+    turns: Iterable[Row]
+    messages: Iterable[Row]
+    examples: Iterable[Row]
+    instant: Callable[[Any], str]
+    """Makes a time as the database has it a text: UTC, in milliseconds, or smaller where it is no whole one, and Z."""
+
+
 AT = TurnPlaces()
 
 

@@ -67,6 +67,11 @@ def canonical(body: Mapping[str, Any]) -> bytes:
             single form.
     """
     _check(body)
+    return written(body)
+
+
+def written(body: Mapping[str, Any]) -> bytes:
+    """Return a body that is known to have a canonical form in that form."""
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False).encode()
 
 

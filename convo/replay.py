@@ -108,9 +108,12 @@ class Replay:
         asked, *answers = history_texts(body)
         began, self.changed = body.get("times", (body["at"], body["at"]))
         self.fence, self.last = 1, number
-        turn = ToldTurn(number, DONE, 1, began, asked, answers, chosen=body.get("chosen", 0), ended=self.changed)
-        if not answers:
-            turn.state, turn.chosen, turn.error = FAILED, None, UNANSWERED
+        chosen = body.get("chosen", 0) if answers else None
+        turn = ToldTurn(number, DONE, 1, began, asked, answers, chosen=chosen, ended=self.changed)
+        if chosen is None:
+            turn.state, turn.error = FAILED, UNANSWERED
+        elif not 0 <= chosen < len(answers):
+            self._fault("a candidate was chosen that was not there")
         self.turns[number] = turn
 
     def _fork(self, body: Body) -> None:

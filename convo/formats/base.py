@@ -40,6 +40,13 @@ class Tally:
     left_out: Counter[str] = field(default_factory=Counter)
     """By reason, in plural words: "unanswered turns", "turns with erased texts"."""
 
+    def add(self, other: Tally) -> None:
+        """Count what another writer has written, too."""
+        self.conversations += other.conversations
+        self.turns += other.turns
+        self.texts += other.texts
+        self.left_out += other.left_out
+
 
 class Writer(Protocol):
     """Writes conversations in one form; made anew for each file."""

@@ -21,8 +21,8 @@ from sqlalchemy.types import NullType
 
 from convo.afterthoughts import KINDS, Afterthoughts
 from convo.audits import Head
-from convo.evidence import OF_REQUEST, TEXT_FIELDS, TURN_FIELDS, Evidence, Row, StoredConversation
-from convo.store.columns import ConversationId, Json, UtcTime, as_stored_time, microseconds
+from convo.evidence import OF_REQUEST, TEXT_FIELDS, TURN_FIELDS, Evidence, Row, StoredConversation, StoredRows
+from convo.store.columns import ConversationId, Json, UtcTime, as_stored_time, microseconds, moment_of
 from convo.store.ledger import Ledger
 from convo.store.rows import CONVERSATIONS, EVENTS, EXAMPLES, MESSAGES, TURNS
 
@@ -79,12 +79,9 @@ class Auditing(Ledger):
         """Yield all rows of some conversations, to be read as they come; for rows that belong to none, their id."""
         read = partial(self._rows, span)
         may_come_late = EVENTS.c.kind.in_(KINDS)
-        events = _Groups(read(EVENTS, ("number", "kind", "digest", "body")))
         told = _Groups(read(EVENTS, ("number", "kind", "body"), may_come_late))
-        turns = _Groups(read(TURNS, ("number", *TURN_FIELDS, *OF_REQUEST)))
-        messages = _Groups(read(MESSAGES, ("turn", "side", "candidate", *TEXT_FIELDS, "salt", "content")))
-        examples = _Groups(read(EXAMPLES, _EXAMPLE))
-        tables = (events, told, turns, messages, examples)
+        events, turns, messages, examples = rest = self._groups(span)
+        tables = (told, *rest)
         for row in read(CONVERSATIONS, StoredConversation._fields):
             yield from _strays(tables, row[0])
             yield Evidence(
@@ -99,6 +96,33 @@ class Auditing(Ledger):
             for table in tables:
                 table.leave(row[0])
         yield from _strays(tables, None)
+
+    def whole(self, span: Span) -> Iterator[StoredRows]:
+        """Yield all rows of some conversations, to be read as they come; those that belong to none are left out."""
+        events, turns, messages, examples = tables = self._groups(span)
+        for row in self._rows(span, CONVERSATIONS, StoredConversation._fields):
+            for _ in _strays(tables, row[0]):
+                pass
+            yield StoredRows(
+                conversation=_conversation(row),
+                events=events.of(row[0]),
+                turns=turns.of(row[0]),
+                messages=messages.of(row[0]),
+                examples=examples.of(row[0]),
+                instant=_time_of_postgresql if self._is_on_postgresql else _time_of_sqlite,
+            )
+            for table in tables:
+                table.leave(row[0])
+
+    def _groups(self, span: Span) -> tuple[_Groups, _Groups, _Groups, _Groups]:
+        """Return the events, turns, messages and examples of some conversations."""
+        read = partial(self._rows, span)
+        return (
+            _Groups(read(EVENTS, ("number", "kind", "digest", "body"))),
+            _Groups(read(TURNS, ("number", *TURN_FIELDS, *OF_REQUEST))),
+            _Groups(read(MESSAGES, ("turn", "side", "candidate", *TEXT_FIELDS, "salt", "content"))),
+            _Groups(read(EXAMPLES, _EXAMPLE)),
+        )
 
     @property
     def _is_on_postgresql(self) -> bool:
@@ -173,6 +197,25 @@ def _as_text(id: Any) -> str:  # noqa: ANN401 - bytes or a UUID, by database
 def _as_postgresql_has_it(told: str) -> str:
     """Return a time of an event, milliseconds and Z, as as_stored_time() reads it there: microseconds, and the era."""
     return f"{told[:-1]}000 AD"
+
+
+def _time_of_postgresql(stored: str) -> str:
+    """Return a time that as_stored_time() has read there as text; one before our era, or after 9999, as it is."""
+    at = stored.removesuffix(" AD")
+    return f"{at.removesuffix('000')}Z"
+
+
+def _time_of_sqlite(stored: int) -> str:
+    """Return a time that as_stored_time() has read there as text.
+
+    Raises:
+        ValueError: it is none of the years 1 to 9999.
+    """
+    try:
+        at = moment_of(stored)
+    except OverflowError as error:
+        raise ValueError(stored) from error
+    return f"{at.replace(tzinfo=None).isoformat(timespec='microseconds').removesuffix('000')}Z"
 
 
 def _as_sqlite_has_it(told: str) -> int | None:

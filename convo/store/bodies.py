@@ -65,7 +65,7 @@ def provenance(imported: str | None, since: datetime | None) -> dict[str, Any]:
 
 
 def given(
-    turn: int, texts: Sequence[Message], chosen: int, asked_at: datetime | None, answered_at: datetime | None
+    turn: int, texts: Sequence[Message], chosen: int | None, asked_at: datetime | None, answered_at: datetime | None
 ) -> dict[str, Any]:
     """Return the body of the event that tells of a turn of a history: its texts, the user's first, and their times."""
     answers = texts[1:]

@@ -49,6 +49,15 @@ def microseconds(at: datetime) -> int:
     return (at - _EPOCH) // timedelta(microseconds=1)
 
 
+def moment_of(microseconds: int) -> datetime:
+    """Return the aware UTC time that microseconds() was given.
+
+    Raises:
+        OverflowError: it is none of the years 1 to 9999.
+    """
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
 class UtcTime(TypeDecorator[datetime]):
     """An aware UTC datetime: microseconds since 1970 on SQLite, timestamptz on PostgreSQL."""
 
@@ -73,7 +82,7 @@ class UtcTime(TypeDecorator[datetime]):
         if value is None:
             return None
         try:
-            return _EPOCH + timedelta(microseconds=value) if dialect.name == "sqlite" else value.astimezone(UTC)
+            return moment_of(value) if dialect.name == "sqlite" else value.astimezone(UTC)
         except OverflowError:
             raise StoredDataError("a stored time is none: restore the store from a backup") from None
 

@@ -101,7 +101,9 @@ class Conversations(Given):
         examples = self._insert_examples(record, new.examples)
         opening = salted(new.opening) if new.opening else None
         told = bodies.created(record, salts, examples, opening) | bodies.provenance(new.imported, new.created_at)
-        return self._insert_given(self._append(record, "create", told, at), opening, new.history, at)
+        return self._insert_given(
+            self._append(record, "create", told, at, updated_at=record.updated_at), opening, new.history, at
+        )
 
     def find(self, reference: str, owner: str = "") -> ConversationRecord:
         """Return the owner's conversation of that id, that name, or that unique beginning of an id.
@@ -229,7 +231,7 @@ class Conversations(Given):
 
     def _insert_examples(self, record: ConversationRecord, examples: Sequence[Example]) -> Examples:
         salted = [
-            replace(each, input_salt=new_salt(), output_salt=new_salt(), position=position)
+            replace(each, input_salt=_salt_of(each.input), output_salt=_salt_of(each.output), position=position)
             for position, each in enumerate(examples)
         ]
         self._insert_many(
@@ -272,6 +274,10 @@ def _beginning(prefix: str) -> tuple[str, str] | None:
         return None
     low, high = (str(uuid.UUID(digits.ljust(32, fill))) for fill in "0f")
     return low, high
+
+
+def _salt_of(text: str | None) -> bytes | None:
+    return None if text is None else new_salt()
 
 
 def _columns(changed: ConversationRecord, changes: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -20,16 +20,16 @@ class GivenTurn:
 
     question: Message
     answers: Sequence[Message]
-    """By candidate. Without any the turn is left unanswered, and must be the last one."""
-    chosen: int = 0
+    """By candidate."""
+    chosen: int | None = 0
+    """Which of them the next turn follows. Without any, or with None, the turn is left unanswered, and is the last."""
     asked_at: datetime | None = None
     """When it was said, in milliseconds; None when that is not known: both are, or none."""
     answered_at: datetime | None = None
 
-    @property
-    def last(self) -> int | None:
-        """The candidate that the next turn follows; None without an answer."""
-        return self.chosen if self.answers else None
+    def __post_init__(self) -> None:
+        if not self.answers:
+            object.__setattr__(self, "chosen", None)
 
     def salted(self) -> GivenTurn:
         """Return it with a fresh salt for each text that it has."""
@@ -49,10 +49,10 @@ class Given(Ledger):
         told = (each.salted() for each in turns)
         while some := list(islice(told, BATCH // 2)):
             numbered = list(enumerate(some, start=number + 1))
-            follows = [last, *(each.last for each in some)]
+            follows = [last, *(each.chosen for each in some)]
             self._insert_many(TURNS, map(_turn_columns, _repeated(record), numbered, follows, _repeated(at)))
             self._insert_many(MESSAGES, _said(record, numbered, at))
-            number, last = number + len(some), some[-1].last
+            number, last = number + len(some), some[-1].chosen
             said_at = some[-1].answered_at or said_at
             record = self._link(record, "history", (_told(*each) for each in numbered), at)
         if not number:
@@ -78,10 +78,10 @@ def _turn_columns(
     return {
         "conversation_id": record.id,
         "number": number,
-        "state": DONE if turn.answers else FAILED,
-        "error": None if turn.answers else UNANSWERED,
+        "state": FAILED if turn.chosen is None else DONE,
+        "error": UNANSWERED if turn.chosen is None else None,
         "fence": 1,
-        "chosen": turn.last,
+        "chosen": turn.chosen,
         "prev_chosen": follows,
         "created_at": turn.asked_at or at,
         "finished_at": turn.answered_at or at,

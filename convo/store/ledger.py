@@ -107,7 +107,7 @@ class Ledger:
         self._execute(update(CONVERSATIONS).where(CONVERSATIONS.c.id == record.id).values(values))
         self.trace = Trace(record.id, length, head)
         counters = {name: changes[name] for name in ("turn_count", "fence") if name in changes}
-        return replace(record, version=length, journal_head=head, updated_at=at, **counters)  # type: ignore[arg-type]  # the two counters are integers
+        return replace(record, version=length, journal_head=head, updated_at=values["updated_at"], **counters)  # type: ignore[arg-type]  # the two counters are integers
 
 
 def _event(record: ConversationRecord, kind: str, body: Mapping[str, Any], at: datetime) -> tuple[int, dict[str, Any]]:

@@ -6,7 +6,7 @@ The rows tell which answer is chosen; who chose it, and to which prompt each one
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,10 +107,21 @@ class Preferences(Prompts):
         chosen, changed, rewriting = self._chosen(record)
         turns = [turn for turn in chosen if turn > read]
         page = turns[:PAGE]
-        told = self._told(record, page, rewriting)
-        preferred = [self._preference(record, turn, told[turn], changed) for turn in page]
         end = page[-1] if len(turns) > PAGE else _ALL_TURNS
-        return [each for each in preferred if each is not None], (record.id, end)
+        return list(self._preferred(record, page, changed, rewriting)), (record.id, end)
+
+    def preferences_of(self, record: ConversationRecord) -> Iterator[Preference]:
+        """Yield the preferences of a conversation, by turns, some read at a time."""
+        turns, changed, rewriting = self._chosen(record)
+        for place in range(0, len(turns), PAGE):
+            yield from self._preferred(record, turns[place : place + PAGE], changed, rewriting)
+
+    def _preferred(
+        self, record: ConversationRecord, turns: list[int], changed: int, rewriting: Bodies
+    ) -> Iterator[Preference]:
+        told = self._told(record, turns, rewriting)
+        found = (self._preference(record, turn, told[turn], changed) for turn in turns)
+        yield from (each for each in found if each is not None)
 
     def _chosen(self, record: ConversationRecord) -> tuple[list[int], int, Bodies]:
         """Return the turns of which somebody has chosen an answer here, and the last event of another prompt.

@@ -6,14 +6,14 @@ its event to the conversation's journal; nothing is committed here. `Store` is t
 
 from __future__ import annotations
 
-from convo.store.auditing import Auditing
 from convo.store.erasing import Erasing
+from convo.store.exporting import Exporting
 from convo.store.factors import Factors
-from convo.store.preferences import Preferences
+from convo.store.importing import Importing
 from convo.store.regeneration import Regeneration
 
 
-class ConversationRepository(Erasing, Regeneration, Preferences, Auditing, Factors):
+class ConversationRepository(Erasing, Regeneration, Exporting, Importing, Factors):
     """Conversations, their turns, forks and journals, in the transaction of the caller's session.
 
     The session's engine must follow convo's rules on SQLite (`BEGIN IMMEDIATE`, foreign keys): take it from

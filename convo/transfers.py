@@ -1,0 +1,61 @@
+"""The values of exports and imports: what left a store, and what became of each conversation that came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export has written."""
+
+    form: str
+    """The name of the form."""
+    conversations: int
+    turns: int
+    """Of which anything was written; an opening counts."""
+    texts: int
+    """Messages and candidates; erased ones do not count."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """What the form cannot hold, in plural words, and how many of each. Empty for `jsonl`."""
+    files: int = 1
+    size_bytes: int = 0
+
+
+class Fate(StrEnum):
+    """What became of a conversation of a file."""
+
+    NEW = "new"
+    """It was stored; of a dry run, it would be."""
+    PRESENT = "present"
+    """The store has it already, and nothing was done."""
+    CONFLICT = "conflict"
+    """The store has another one of that id, or of that name, and nothing was done."""
+    REFUSED = "refused"
+    """It is not what it should be, and nothing was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of a conversation of a file."""
+
+    fate: Fate
+    line: int
+    """Where it begins in the file, from 1."""
+    conversation: str | None = None
+    """Its id in this store; None of one that was refused before it had one."""
+    turns: int = 0
+    """How many were kept."""
+    texts: int = 0
+    """How many messages and candidates were kept."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """What of it was not kept, in plural words, and how many of each."""
+    why: str | None = None
+    """Why it is a conflict, or was refused; without any text of it."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything that the file tells of it is in the store."""
+        return self.fate in (Fate.NEW, Fate.PRESENT) and not self.dropped
