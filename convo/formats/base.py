@@ -81,8 +81,9 @@ class DraftTurn:
     """None when the file tells that it was erased."""
     replies: Sequence[DraftReply]
     """Empty only in the last turn of a conversation: it is left unanswered."""
-    chosen: int = 0
-    """Which of the replies the conversation goes on from."""
+    chosen: int | None = 0
+    """Which of the replies the conversation goes on from. None when there are only such as broke off: then, too, it is
+    the last turn and left unanswered."""
     asked_at: datetime | None = None
     """Aware. None when the file does not tell, as below."""
     answered_at: datetime | None = None
@@ -131,7 +132,8 @@ class Line(NamedTuple):
     number: int
     """From 1."""
     content: bytes
-    """Without its line end; at most as long as the reader of the file allows."""
+    """Without the newline (LF) that ends it, and with a carriage return before that; at most as long as the reader of
+    the file allows."""
 
 
 Lines = Iterator[Line]
