@@ -34,8 +34,8 @@ def record(**fields: Any) -> ConversationRecord:
     """Return a conversation's record; `fields` are those that matter."""
     boring: dict[str, Any] = {
         "id": ID, "owner": "", "name": None, "title": None, "metadata": {}, "model": "offline/echo",
-        "context": None, "context_tokens": 0, "parameters": Parameters(), "authors": ("0", "1"), "input_token_limit": None,
-        "trim": "minimal", "first_position": 1, "turn_count": 0, "fence": 0, "version": 1,
+        "context": None, "context_tokens": 0, "parameters": Parameters(), "authors": ("0", "1"),
+        "input_token_limit": None, "trim": "minimal", "first_position": 1, "turn_count": 0, "fence": 0, "version": 1,
         "journal_head": bytes(32), "created_at": NOON, "updated_at": NOON,
     }  # fmt: skip
     made = boring | fields
