@@ -82,8 +82,8 @@ class DraftTurn:
     replies: Sequence[DraftReply]
     """Empty only in the last turn of a conversation: it is left unanswered."""
     chosen: int | None = 0
-    """Which of the replies the conversation goes on from. None when there are only such as broke off: then, too, it is
-    the last turn and left unanswered."""
+    """Which of the replies the conversation goes on from. None when it is none of them, as they broke off or came late:
+    then, too, it is the last turn and left unanswered."""
     asked_at: datetime | None = None
     """Aware. None when the file does not tell, as below."""
     answered_at: datetime | None = None

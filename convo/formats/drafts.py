@@ -6,6 +6,7 @@ counted where it is.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -25,6 +26,15 @@ NOTHING_SAID = "no message of a user or an assistant with text"
 
 class NoConversation(ValueError):
     """Why a part of a file is no conversation, in words for its user; never leaves the readers."""
+
+
+NO_UUID = "ids that are no UUID"
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def uuid_in(given: object) -> str | None:
+    """Return the text of a UUID in lower case; None for anything else."""
+    return given.lower() if isinstance(given, str) and _UUID.fullmatch(given) else None
 
 
 class Dialogue:

@@ -8,19 +8,28 @@ alternate.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
 from convo.formats import pairs
 from convo.formats.base import Draft, Lines, Read, Tally, Transcript
-from convo.formats.drafts import SIDES, TOOLS, UNKNOWN_ROLES, Dialogue, NoConversation, count_unknown, drafts, objects
+from convo.formats.drafts import (
+    NO_UUID,
+    SIDES,
+    TOOLS,
+    UNKNOWN_ROLES,
+    Dialogue,
+    NoConversation,
+    count_unknown,
+    drafts,
+    objects,
+    uuid_in,
+)
 from convo.formats.json_text import written
 from convo.values import MODEL, ConversationRecord
 
 OPENINGS = "opening messages"
-NO_UUID = "ids that are no UUID"
 
 
 class ShareGPTWriter:
@@ -69,7 +78,6 @@ _FIELDS = frozenset(("id", "conversations", "system"))
 _MESSAGE_FIELDS = frozenset(("from", "value", "weight"))
 _SIDES = SIDES | dict.fromkeys(("bing", "bard", "chatgpt"), MODEL)
 _OF_TOOLS = ("tool", "function_call", "observation")
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def read(lines: Lines) -> Read:
@@ -94,10 +102,9 @@ def _draft(line: int, given: Mapping[str, Any]) -> Draft:
 
 
 def _id(found: Dialogue, given: object) -> str | None:
-    if isinstance(given, str) and _UUID.fullmatch(given):
-        return given.lower()
-    found.drop(NO_UUID, int(given is not None))
-    return None
+    known = uuid_in(given)
+    found.drop(NO_UUID, int(known is None and given is not None))
+    return known
 
 
 def _take(found: Dialogue, number: int, message: Mapping[str, Any]) -> bool:
