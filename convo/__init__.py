@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from convo.errors import ConversationNotFound as ConversationNotFound
     from convo.errors import ConvoError as ConvoError
     from convo.errors import IdempotencyConflict as IdempotencyConflict
+    from convo.errors import InvalidFile as InvalidFile
     from convo.errors import InvalidInput as InvalidInput
     from convo.errors import InvalidParameter as InvalidParameter
     from convo.errors import InvalidText as InvalidText
@@ -96,6 +97,10 @@ if TYPE_CHECKING:
     from convo.store.given import GivenTurn as GivenTurn
     from convo.store.repository import ConversationRepository as ConversationRepository
     from convo.stores import Store as Store
+    from convo.transfers import Exported as Exported
+    from convo.transfers import Fate as Fate
+    from convo.transfers import Imported as Imported
+    from convo.transfers import ImportReport as ImportReport
     from convo.values import BlockedReason as BlockedReason
     from convo.values import Branch as Branch
     from convo.values import Candidate as Candidate
@@ -165,6 +170,7 @@ _HOMES = {
         "ConversationNotFound",
         "ConvoError",
         "IdempotencyConflict",
+        "InvalidFile",
         "InvalidInput",
         "InvalidParameter",
         "InvalidText",
@@ -212,6 +218,7 @@ _HOMES = {
     "convo.store.given": ("GivenTurn",),
     "convo.store.repository": ("ConversationRepository",),
     "convo.stores": ("Store",),
+    "convo.transfers": ("Exported", "Fate", "Imported", "ImportReport"),
     "convo.values": (
         "BlockedReason",
         "Branch",

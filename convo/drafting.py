@@ -104,7 +104,7 @@ def _turns(draft: Draft, names: tuple[str, str], dropped: Counter[str]) -> Itera
 def _turn(turn: DraftTurn, names: tuple[str, str]) -> GivenTurn:
     asked = Message(names[USER], None) if turn.message is None else _message(turn.message, "message", names[USER])
     answers = [_reply(each, names, place) for place, each in enumerate(turn.replies)]
-    if turn.chosen is None or not answers:  # type: ignore[redundant-expr]
+    if turn.chosen is None or not answers:
         return GivenTurn(asked, answers, None)
     if not 0 <= turn.chosen < len(answers):
         raise InvalidInput(f"answer {turn.chosen} is chosen, and there are {len(answers)}")

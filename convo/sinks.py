@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from convo.errors import InvalidFile
 
@@ -68,52 +69,57 @@ def opened(target: Target) -> Iterator[Sink]:
         yield Sink(target)
         return
     path = Path(target)
-    with _translated(path, "written"), _special(path) or whole(path) as file:
+    special = _special(path)
+    if special is not None:
+        with _translated(path, "written"), special.open("wb") as stream:
+            yield Sink(stream)
+        return
+    with taking_its_place(path) as made, made.open("wb") as file:
         yield Sink(file)
 
 
-def _special(path: Path) -> BinaryIO | None:
-    """Return a pipe or a device, opened; None for what is, or will be, a file."""
-    with contextlib.suppress(FileNotFoundError):
+def _special(path: Path) -> Path | None:
+    """Return the path of a pipe or a device; None for what is, or will be, a file."""
+    with contextlib.suppress(OSError):
         if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
-            return path.open("wb")
+            return path
     return None
 
 
 @contextlib.contextmanager
-def whole(path: Path, check: Callable[[], None] = lambda: None) -> Iterator[BinaryIO]:
-    """Yield a new file for its user's eyes only, which takes the place of what `path` names when all went well.
+def taking_its_place(path: Path) -> Iterator[Path]:
+    """Yield the path of a new, empty file for its user's eyes only, which takes the place of `path` when all went well.
 
-    It lies beside it until then, and is gone when something went wrong. `check` is called before it takes the place.
+    It lies beside it until then, and is gone when something went wrong. What is in it is on the disk then.
 
     Raises:
-        OSError: the file cannot be written.
+        InvalidFile: it cannot be written there.
     """
-    if path.is_dir():
-        raise IsADirectoryError(None, "it is a folder", str(path))
-    handle, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        check()
-        os.replace(made, path)  # noqa: PTH105 - a name, as mkstemp() gives it
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(made)  # noqa: PTH108 - as above
-        raise
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    """Make a new name durable, where folders can be opened."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
+    with _translated(path, "written"):
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder", str(path))
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+        os.close(handle)
+        made = Path(name)
         try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+            yield made
+            _sync(made)
+            made.replace(path)
+        except BaseException:
+            made.unlink(missing_ok=True)
+            raise
+        _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Let a file, or the names in a folder, be on the disk; not every system can open folders."""
+    if path.is_dir() and sys.platform == "win32":
+        return
+    handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

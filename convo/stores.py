@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack, cast
 
 from sqlalchemy import URL, Engine
 
-from convo import prepare, removal
+from convo import exporting, prepare, removal
 from convo.auditing import Audit, heads_after
 from convo.audits import EVERYONE, Erasure, Everyone, Head, Remains, Verdict
 from convo.call import DEADLINE_S
@@ -21,14 +23,19 @@ from convo.conversation import Conversation
 from convo.discuss import ChatResponse
 from convo.errors import NameTaken
 from convo.facts import ConversationFacts
+from convo.importing import Import, Terms
 from convo.line import Line
 from convo.shapes import CreateOptions, SettingOptions
+from convo.sinks import Target
+from convo.sources import Given
 from convo.steps import Resolve, Steps, Work, outcome
 from convo.store import forks
 from convo.store.conversations import NewConversation
-from convo.store.database import Database, default_url
+from convo.store.database import Database
 from convo.store.preferences import START, Place
 from convo.store.repository import ConversationRepository
+from convo.store.urls import default_url
+from convo.transfers import Exported, Imported, ImportReport
 from convo.values import Branch, Candidate, ConversationRecord, Preference
 from convo.view import Opened
 
@@ -213,6 +220,80 @@ class Store:
         while page := heads_after(self.database, last):
             yield from page
             last = page[-1]
+
+    def export(
+        self,
+        target: Target,
+        *references: str,
+        format: str | None = None,  # noqa: A002 - what it is called everywhere
+        owner: str | Everyone | None = None,
+        since: datetime | timedelta | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Exported:
+        """Write conversations, as they are at one moment, into a file, a folder or a stream of bytes.
+
+        Those that `references` name, by id, name or id prefix, or else all of the owner's; of everyone's with
+        `convo.audits.EVERYONE`. With `since`, those in which something has happened since a time, or within a span.
+        `format` is one of jsonl (everything, to be read again: convo's own), md, html, csv, openai, dpo and sharegpt;
+        without one the file's suffix tells, else it is jsonl. A file takes its place when it is whole, and is for its
+        user's eyes only; in a folder (there, or ending with "/") each conversation has a file that its id names.
+        `progress` hears how many turns were written, and how many there are: it must not use the store.
+
+        Raises:
+            ConversationNotFound, AmbiguousId: as get(); nothing was written.
+            InvalidInput, InvalidParameter: no such form, or no such time.
+            InvalidFile: it cannot be written there.
+            StoreError: the store failed; a stream is not whole then, and a file not there.
+        """
+        return exporting.order(target, references, owner, since, format, progress).run(self.database)
+
+    def import_(
+        self,
+        source: Given,
+        *,
+        format: str | None = None,  # noqa: A002 - what it is called everywhere
+        owner: str | None = None,
+        lenient: bool = False,
+        dry_run: bool = False,
+        new_ids: bool = False,
+        report: Callable[[Imported], None] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> ImportReport:
+        """Store the conversations of a file, or of a stream of bytes: jsonl, md, openai or sharegpt.
+
+        Each one whole or not at all; what the store has already is left as it is, so that the same call goes on when
+        it was interrupted. Conversations keep their ids, owners and times; with `owner` only his are taken, and what
+        tells of no owner becomes his. With `new_ids` each becomes another one, with a journal of its own. A jsonl file
+        that was cut or changed is refused, unless `lenient`; each conversation is verified in any case. With `dry_run`
+        nothing is stored. `report` hears what became of each conversation, `progress` how many bytes were read, and
+        how many there are.
+
+        Raises:
+            InvalidFile: it cannot be read, is of no form that is read, or was cut or changed.
+            InvalidInput: there is no such form.
+            StoreError: the store failed; what was told to `report` is stored.
+        """
+        terms = Terms(prepare.owner_of(owner) if owner is not None else None, lenient, dry_run, new_ids)
+        total = ImportReport()
+        with contextlib.closing(Import(source, format, terms, progress)) as file:
+            while not file.is_done:
+                for each in file.next_page(self.database):
+                    total.add(each)
+                    if report is not None:
+                        report(each)
+        return total
+
+    def backup(self, target: str | os.PathLike[str]) -> int:
+        """Copy an SQLite store, as it is at one moment, into a new file; return its size in bytes.
+
+        It can be opened as a store. Nobody has to wait meanwhile, and nothing of what was erased is copied.
+
+        Raises:
+            InvalidFile: there is a file of that name already, or none can be written there.
+            InvalidInput: the store is in PostgreSQL: use pg_dump.
+            StoreError: the store cannot be read.
+        """
+        return self.database.backup(Path(target))
 
     def delete(self, reference: str, *, owner: str | None = None) -> None:
         """Delete the conversation of that id, name or id prefix, with its journal.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -59,3 +60,42 @@ class Imported:
     def is_whole(self) -> bool:
         """Whether everything that the file tells of it is in the store."""
         return self.fate in (Fate.NEW, Fate.PRESENT) and not self.dropped
+
+
+FAULTS_TOLD = 20
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """What became of all conversations of a file."""
+
+    new: int = 0
+    """How many were stored; of a dry run, would be."""
+    present: int = 0
+    """How many the store had already."""
+    conflicts: int = 0
+    refused: int = 0
+    turns: int = 0
+    """How many came, in the new ones."""
+    texts: int = 0
+    """How many messages and candidates came, in the new ones."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """What of the new ones was not kept, in plural words, and how many of each."""
+    faults: list[Imported] = field(default_factory=list)
+    """The first FAULTS_TOLD of which not everything is in the store now."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything that the file tells of is in the store."""
+        return not (self.conflicts or self.refused or self.dropped)
+
+    def add(self, one: Imported) -> None:
+        """Take notice of what became of one."""
+        name = {Fate.NEW: "new", Fate.PRESENT: "present", Fate.CONFLICT: "conflicts", Fate.REFUSED: "refused"}[one.fate]
+        setattr(self, name, getattr(self, name) + 1)
+        if one.fate == Fate.NEW:
+            self.turns += one.turns
+            self.texts += one.texts
+            self.dropped.update(one.dropped)
+        if not one.is_whole and len(self.faults) < FAULTS_TOLD:
+            self.faults.append(one)

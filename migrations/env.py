@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from convo.store import database, schema
+from convo.store import schema, urls
 from convo.store.tables import Base
 
 OPTIONS = {"target_metadata": Base.metadata, "version_table": schema.VERSION_TABLE}
@@ -12,14 +12,14 @@ OPTIONS = {"target_metadata": Base.metadata, "version_table": schema.VERSION_TAB
 
 def run() -> None:
     """Run the migrations that the command asked for."""
-    url = context.get_x_argument(as_dictionary=True).get("url") or database.default_url()
+    url = context.get_x_argument(as_dictionary=True).get("url") or urls.default_url()
     given = context.config.attributes.get("connection")
     if context.is_offline_mode():
         migrate(url=url, literal_binds=True)
     elif given is not None:
         migrate(connection=given)
     else:
-        engine = database.open_engine(url)
+        engine = urls.open_engine(url)
         with schema.migrating(engine) as connection:
             migrate(connection=connection)
         engine.dispose()

@@ -17,8 +17,9 @@ from sqlalchemy import URL, make_url, text
 
 import convo
 from convo.errors import StoreBusy, StoreReadOnly, StoreUnavailable
-from convo.store.database import Database, open_engine
+from convo.store.database import Database
 from convo.store.repository import ConversationRepository
+from convo.store.urls import open_engine
 from convo.values import ConversationRecord
 from tests.conftest import upgrade
 

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, StaticPool, create_engine, make_url, text
 
 import convo
 from convo.errors import StoreUnavailable
-from convo.store.database import shown_url
+from convo.store.urls import shown_url
 from convo.testing import HistoryClient, violations
 from tests.forked import in_child
 

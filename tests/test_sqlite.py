@@ -15,7 +15,8 @@ from sqlalchemy.exc import OperationalError
 
 import convo
 from convo.errors import InvalidInput, StoreReadOnly, StoreUnavailable
-from convo.store.database import Database, open_engine
+from convo.store.database import Database
+from convo.store.urls import open_engine
 
 PRAGMAS = {
     "journal_mode": "wal",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
@@ -21,14 +23,18 @@ from convo.clients.base import AnyClient, check_awaited
 from convo.discuss import ChatResponse
 from convo.errors import InvalidInput, StoreUnavailable
 from convo.facts import ConversationFacts
+from convo.importing import Import, Terms
 from convo.line import Line
 from convo.performer import Performer
 from convo.shapes import CreateOptions, SettingOptions
+from convo.sinks import Target
+from convo.sources import Given
 from convo.store.database import Database
 from convo.store.preferences import START, Place
 from convo.store.repository import ConversationRepository
 from convo.stores import Store, Tree, creation, creation_from, finding_or_creation
 from convo.threads import Threads
+from convo.transfers import Exported, Imported, ImportReport
 from convo.values import ConversationRecord, Preference
 
 Result = TypeVar("Result")
@@ -202,6 +208,56 @@ class AsyncStore:
             for each in page:
                 yield each
             last = page[-1]
+
+    async def export(
+        self,
+        target: Target,
+        *references: str,
+        format: str | None = None,  # noqa: A002 - what it is called everywhere
+        owner: str | Everyone | None = None,
+        since: datetime | timedelta | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Exported:
+        """Write conversations, as they are at one moment, into a file, a folder or a stream of bytes.
+
+        All of it is done in one thread, in which `progress` is called, and which a cancellation waits for.
+        """
+
+        def work(store: Store) -> Exported:
+            return store.export(target, *references, format=format, owner=owner, since=since, progress=progress)
+
+        return await self._run(work)
+
+    async def import_(
+        self,
+        source: Given,
+        *,
+        format: str | None = None,  # noqa: A002 - what it is called everywhere
+        owner: str | None = None,
+        lenient: bool = False,
+        dry_run: bool = False,
+        new_ids: bool = False,
+        report: Callable[[Imported], None] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> ImportReport:
+        """Store the conversations of a file, or of a stream of bytes: jsonl, md, openai or sharegpt.
+
+        The file is read in a thread, page by page; `progress` is called there, and `report` in the event loop.
+        Cancelled, it leaves each conversation whole, or not there.
+        """
+        terms = Terms(prepare.owner_of(owner) if owner is not None else None, lenient, dry_run, new_ids)
+        total = ImportReport()
+        with await self._run(lambda _: contextlib.closing(Import(source, format, terms, progress))) as file:
+            while not file.is_done:
+                for each in await self._run(lambda store: file.next_page(store.database)):
+                    total.add(each)
+                    if report is not None:
+                        report(each)
+        return total
+
+    async def backup(self, target: str | os.PathLike[str]) -> int:
+        """Copy an SQLite store, as it is at one moment, into a new file; return its size in bytes."""
+        return await self._run(lambda store: store.backup(target))
 
     async def delete(self, reference: str, *, owner: str | None = None) -> None:
         """Delete the conversation of that id, name or id prefix, with its journal."""

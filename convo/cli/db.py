@@ -23,7 +23,7 @@ app = typer.Typer(help="Look after the store's schema and files.", no_args_is_he
 def path(context: typer.Context) -> None:
     """Print the store's URL, without its password."""
     from convo.cli.output import say
-    from convo.store.database import parsed_url, shown_url
+    from convo.store.urls import parsed_url, shown_url
 
     say(shown_url(parsed_url(_url(context))))
 
@@ -82,7 +82,7 @@ def scrub(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 def _url(context: typer.Context) -> str | URL:
-    from convo.store.database import default_url
+    from convo.store.urls import default_url
 
     return context.obj["database"] or default_url()
 
@@ -96,7 +96,7 @@ def _open(context: typer.Context) -> Database:
 def _missing_file(url: str | URL) -> Path | None:
     """Return the file of an SQLite store that is not there yet: looking must not create it."""
     from convo.store import sqlite
-    from convo.store.database import parsed_url
+    from convo.store.urls import parsed_url
 
     parsed = parsed_url(url)
     file = sqlite.file_of(parsed) if parsed.drivername.startswith("sqlite") else None

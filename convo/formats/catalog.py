@@ -29,10 +29,10 @@ FORMS = {
     LOSSLESS: Form(".jsonl", "JsonLinesWriter", "jsonl", is_read=True),
     "md": Form(".md", "MarkdownWriter", "markdown", is_read=True),
     "html": Form(".html", "HtmlWriter", "html"),
-    "csv": Form(".csv", "CsvWriter", "csv"),
+    "csv": Form(".csv", "CSVWriter", "csv"),
     "openai": Form(".jsonl", "OpenAIWriter", "openai", is_read=True),
-    "dpo": Form(".jsonl", "DpoWriter", "dpo"),
-    "sharegpt": Form(".jsonl", "ShareGptWriter", "sharegpt", is_read=True),
+    "dpo": Form(".jsonl", "DPOWriter", "dpo"),
+    "sharegpt": Form(".jsonl", "ShareGPTWriter", "sharegpt", is_read=True),
 }
 """By name. The first one of a suffix is meant where nothing but a file's name tells."""
 

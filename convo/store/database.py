@@ -7,29 +7,27 @@ that, so it must do nothing but read and write through the repository. Nothing i
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
-from urllib.parse import unquote
 
-import platformdirs
-from sqlalchemy import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session, sessionmaker
 
 from convo.audits import Quote, Remains
 from convo.errors import CommitUnknown, ConvoError, InvalidInput, StoreBusy, StoreError, StoreUnavailable
-from convo.store import faults, files, forks, postgres, schema, scrubbing, sqlite
+from convo.store import backups, faults, files, forks, postgres, schema, scrubbing, sqlite
 from convo.store.calibration import Calibration
 from convo.store.ledger import Trace
 from convo.store.owners import Owner
 from convo.store.repository import ConversationRepository
 from convo.store.scrubbing import Search, Sought
+from convo.store.urls import open_engine, shown_url
 from convo.store.writer_lock import WriterLock, lock_of_memory
 
 Result = TypeVar("Result")
@@ -51,63 +49,6 @@ LONGEST_PAUSE_S = 1.0
 
 OPENING_S = 0.5
 """How long a server that is gone is waited for when a store is opened: a wrong URL is told soon."""
-
-_SECRETS = ("password", "sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key")
-"""The parts of a URL's query that nobody is shown: https://www.postgresql.org/docs/current/libpq-connect.html."""
-
-_SQLITE = ("sqlite", "sqlite+pysqlite", "sqlite+aiosqlite")
-"""Not pysqlcipher: the plain driver would store its users' texts unencrypted."""
-
-
-def default_url() -> str | URL:
-    """Return CONVO_DATABASE_URL, else the store in the user's own data folder."""
-    given = os.environ.get("CONVO_DATABASE_URL")
-    return given or URL.create("sqlite", database=str(platformdirs.user_data_path("convo") / "convo.db"))
-
-
-def parsed_url(url: str | URL) -> URL:
-    """Return the parts of a URL.
-
-    Raises:
-        InvalidInput: it is none; the error does not show it, as a password may stand anywhere in it.
-    """
-    with _unquoted():
-        return make_url(url)
-
-
-@contextlib.contextmanager
-def _unquoted() -> Iterator[None]:
-    """Refuse what is no URL with an error that quotes nothing of it, as SQLAlchemy's do."""
-    try:
-        yield
-    except ConvoError:
-        raise
-    except (ArgumentError, ValueError):
-        raise InvalidInput("that is no database URL: write sqlite:///chats.db or postgresql://user@host/name") from None
-
-
-def shown_url(url: URL) -> str:
-    """Return a URL for people: without its password, and readable."""
-    return unquote(url.difference_update_query(_SECRETS).render_as_string(hide_password=True))
-
-
-def open_engine(url: str | URL) -> Engine:
-    """Return an engine that follows convo's rules; `url` is sqlite:///path, sqlite:// or postgresql://….
-
-    Raises:
-        InvalidInput: no URL of SQLite or PostgreSQL.
-        StoreUnavailable: the file cannot be created, or the driver is not installed.
-    """
-    with _unquoted():
-        return _make_engine(make_url(url))
-
-
-def _make_engine(url: URL) -> Engine:
-    if url.drivername in _SQLITE:
-        return sqlite.make_engine(url.set(drivername="sqlite"))
-    if url.drivername.split("+")[0] in ("postgresql", "postgres"):
-        return postgres.attached(postgres.make_engine(url))
-    raise InvalidInput(f"convo keeps its store in SQLite or PostgreSQL, not in {url.drivername}: see `convo --help`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +222,21 @@ class Database:
             quotes=quotes,
             not_compared=not_compared,
         )
+
+    def backup(self, target: Path) -> int:
+        """Copy an SQLite store, as it is at one moment, into a new file, for its user's eyes only; return its bytes.
+
+        Nobody has to wait for it. What was erased is not copied.
+
+        Raises:
+            InvalidFile: there is a file of that name already, or none can be written there.
+            InvalidInput: the store is in PostgreSQL, which has programs of its own for that.
+            StoreError: the store cannot be read.
+        """
+        if not self._is_sqlite:
+            raise InvalidInput(f"{self.where} is not in SQLite: use pg_dump, which is made for that")
+        with self._translated(), self._reader():
+            return backups.write(self.engine, target)
 
     def _search(self, file: Path, sought: Sought) -> Search:
         """Look for texts in the files, after the log was moved into the database."""

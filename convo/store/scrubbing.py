@@ -121,7 +121,7 @@ def write_out(engine: Engine) -> str:
     For the holder of the writer's lock only. Readers are waited for, for as long as SQLite waits for a lock; what one
     of them still has to see stays in the log, and is found there.
     """
-    with _outside_transactions(engine) as connection:
+    with outside_transactions(engine) as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
         told = str(connection.exec_driver_sql("PRAGMA encoding").scalar())
         return {"UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}.get(told, "utf-8")
@@ -133,11 +133,12 @@ def rebuild(engine: Engine) -> None:
     Raises:
         DBAPIError: there is no room for a second one, say.
     """
-    with _outside_transactions(engine) as connection:
+    with outside_transactions(engine) as connection:
         connection.exec_driver_sql("VACUUM")
 
 
-def _outside_transactions(engine: Engine) -> Connection:
+def outside_transactions(engine: Engine) -> Connection:
+    """Return a connection whose statements stand outside of any transaction, as VACUUM must."""
     return engine.execution_options(**{sqlite.UNBEGUN: True}).connect()
 
 
