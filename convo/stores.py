@@ -241,8 +241,7 @@ class Store:
 
         Raises:
             ConversationNotFound, AmbiguousId: as get(); nothing was written.
-            InvalidInput, InvalidParameter: no such form, or no such time.
-            InvalidFile: it cannot be written there.
+            InvalidInput, InvalidParameter, InvalidFile: no such form, no such time, or it cannot be written there.
             StoreError: the store failed; a stream is not whole then, and a file not there.
         """
         return exporting.order(target, references, owner, since, format, progress).run(self.database)
