@@ -75,8 +75,12 @@ def order(
     if references and isinstance(owner, Everyone):
         raise InvalidInput("conversations that are named are somebody's: name the owner")
     named = os.fspath(target) if isinstance(target, str | os.PathLike) else ""
-    whose = None if isinstance(owner, Everyone) else prepare.owner_of(owner)
-    return Order(target, references, whose, _moment(since), form_of(form, named), tick or _unheard)
+    return Order(target, references, owner_of(owner), _moment(since), form_of(form, named), tick or _unheard)
+
+
+def owner_of(owner: str | Everyone | None) -> str | None:
+    """Return whose conversations are meant; None for everyone's, where "" is nobody's."""
+    return None if isinstance(owner, Everyone) else prepare.owner_of(owner)
 
 
 def _unheard(done: int, total: int) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from convo import drafting, exporting, prepare
+from convo import drafting, exporting, options, prepare
 from convo.drafting import Drafted
 from convo.errors import AuthorError, InvalidFile, InvalidInput, NameTaken
 from convo.formats import jsonl
@@ -116,7 +116,7 @@ class Import:
 
     def _receive(self, repository: ConversationRepository) -> tuple[list[Imported], int, int, bool]:
         """Store the next conversations, again from the same place when the transaction is run again."""
-        receiver = Receiver(repository, self._terms.owner, self._terms.new_ids, prepare.checked_metadata)
+        receiver = Receiver(repository, self._terms.owner, self._terms.new_ids, _check)
         rows = Rows(map(_row, self._source.lines(self._offset, self._number)))
         found: list[Imported] = []
         texts = 0
@@ -181,6 +181,21 @@ class Import:
         lines = (Line(number, each.encode()) for number, each in enumerate(text.split("\n"), start=1))
         stored = next(iter(module_of(self._form).read(lines)), None)
         return isinstance(stored, Draft) and drafting.says_the_same(drafted.draft, stored)
+
+
+def _check(told: dict[str, Any]) -> None:
+    """Raise InvalidInput or AuthorError when a conversation's own row has labels that none can have."""
+    if (
+        prepare.owner_of(told["owner"]) != told["owner"]
+        or prepare.checked_metadata(told["metadata"]) != told["metadata"]
+    ):
+        raise InvalidInput("its owner or metadata cannot be kept as they are")
+    for name in ("name", "title", "model"):
+        if told[name] is not None:
+            prepare.label(told[name], name)
+    if told["name"] is not None:
+        prepare.conversation_name(told["name"])
+    options.authors((told["user_author"], told["model_author"]))
 
 
 def _row(read: tuple[int, Line]) -> FileRow:

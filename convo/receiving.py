@@ -16,7 +16,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from convo import journal
 from convo.audits import Head
-from convo.errors import InvalidInput, NameTaken
+from convo.errors import AuthorError, InvalidInput, NameTaken
 from convo.store.auditing import Span
 from convo.store.conversations import NewConversation
 from convo.store.given import GivenTurn
@@ -37,7 +37,8 @@ ANOTHER_OWNERS = "it is another owner's"
 NEW_JOURNAL = "its journal begins anew: of what was sent, and of what was counted, nothing is kept"
 
 Told = dict[str, Any]
-CheckMetadata = Callable[[Told], Told]
+Check = Callable[[Told], None]
+"""Raises InvalidInput when a conversation has a name, metadata or other labels that none can have."""
 
 
 class FileRow(NamedTuple):
@@ -96,7 +97,7 @@ class Receiver:
     owner: str | None
     """Whose are taken; None for everyone's."""
     new_ids: bool
-    check_metadata: CheckMetadata
+    check: Check
 
     def conversation(self, rows: Rows) -> Imported | None:
         """Take the conversation that comes next, and all lines of it; None when only the form's own lines came."""
@@ -113,7 +114,7 @@ class Receiver:
             return self._received(found, rest)
         except Refusal as refusal:
             fate, why = refusal.fate, refusal.why
-        except InvalidInput as error:
+        except (InvalidInput, AuthorError) as error:
             fate, why = Fate.REFUSED, str(error)
         except (IntegrityError, DataError):
             fate, why = Fate.REFUSED, "it breaks a rule of the tables"
@@ -124,6 +125,7 @@ class Receiver:
     def _received(self, found: Found, rest: Iterator[FileRow]) -> Imported:
         if self.owner is not None and found.told["owner"] != self.owner:
             raise Refusal(ANOTHER_OWNERS)
+        self.check(found.told)
         if self.new_ids:
             with self.repository.undone_unless_whole():
                 return self._anew(found, rest)
@@ -154,8 +156,6 @@ class Receiver:
     # ---- as it is
 
     def _store(self, told: Told, rest: Iterable[FileRow]) -> None:
-        if told["metadata"] != self.check_metadata(told["metadata"]):
-            raise Refusal("its metadata cannot be kept as they are")
         columns = {name: value for name, value in told.items() if name != "type"}
         if not self.repository.insert_whole(columns):
             raise Refusal("the owner has another one of that name", Fate.CONFLICT)

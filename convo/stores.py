@@ -251,7 +251,7 @@ class Store:
         source: Given,
         *,
         format: str | None = None,  # noqa: A002 - what it is called everywhere
-        owner: str | None = None,
+        owner: str | Everyone | None = EVERYONE,
         lenient: bool = False,
         dry_run: bool = False,
         new_ids: bool = False,
@@ -261,18 +261,18 @@ class Store:
         """Store the conversations of a file, or of a stream of bytes: jsonl, md, openai or sharegpt.
 
         Each one whole or not at all; what the store has already is left as it is, so that the same call goes on when
-        it was interrupted. Conversations keep their ids, owners and times; with `owner` only his are taken, and what
-        tells of no owner becomes his. With `new_ids` each becomes another one, with a journal of its own. A jsonl file
-        that was cut or changed is refused, unless `lenient`; each conversation is verified in any case. With `dry_run`
-        nothing is stored. `report` hears what became of each conversation, `progress` how many bytes were read, and
-        how many there are.
+        it was interrupted. Conversations keep their ids, owners and times; with an `owner` only his are taken, and
+        what tells of no owner becomes his. With `new_ids` each becomes another one, with a journal of its own. A
+        jsonl file that was cut or changed is refused, unless `lenient`; each conversation is verified in any case.
+        With `dry_run` nothing is stored. `report` hears what became of each conversation, `progress` how many bytes
+        were read, and how many there are.
 
         Raises:
             InvalidFile: it cannot be read, is of no form that is read, or was cut or changed.
             InvalidInput: there is no such form.
             StoreError: the store failed; what was told to `report` is stored.
         """
-        terms = Terms(prepare.owner_of(owner) if owner is not None else None, lenient, dry_run, new_ids)
+        terms = Terms(exporting.owner_of(owner), lenient, dry_run, new_ids)
         total = ImportReport()
         with contextlib.closing(Import(source, format, terms, progress)) as file:
             while not file.is_done:

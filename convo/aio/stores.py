@@ -15,7 +15,7 @@ import anyio
 from sqlalchemy import URL, Engine
 from sqlalchemy.pool import NullPool, QueuePool, SingletonThreadPool
 
-from convo import prepare, removal
+from convo import exporting, prepare, removal
 from convo.aio.conversation import AsyncConversation
 from convo.auditing import Audit, heads_after
 from convo.audits import EVERYONE, Erasure, Everyone, Head, Remains, Verdict
@@ -233,7 +233,7 @@ class AsyncStore:
         source: Given,
         *,
         format: str | None = None,  # noqa: A002 - what it is called everywhere
-        owner: str | None = None,
+        owner: str | Everyone | None = EVERYONE,
         lenient: bool = False,
         dry_run: bool = False,
         new_ids: bool = False,
@@ -245,7 +245,7 @@ class AsyncStore:
         The file is read in a thread, page by page; `progress` is called there, and `report` in the event loop.
         Cancelled, it leaves each conversation whole, or not there.
         """
-        terms = Terms(prepare.owner_of(owner) if owner is not None else None, lenient, dry_run, new_ids)
+        terms = Terms(exporting.owner_of(owner), lenient, dry_run, new_ids)
         total = ImportReport()
         with await self._run(lambda _: contextlib.closing(Import(source, format, terms, progress))) as file:
             while not file.is_done:
