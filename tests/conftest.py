@@ -18,6 +18,7 @@ import pytest
 from sqlalchemy import make_url
 
 import convo
+import tests.compiled  # noqa: F401 - what one test has compiled the next one has
 from convo.clients.providers import KNOWN
 from convo.store.database import Database
 from tests.chatting import SHELLS as CHATS

@@ -11,6 +11,7 @@ import gc
 import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401 - the driver, so that no worker has to load it
 
 import convo
+import tests.compiled  # noqa: F401 - what is compiled here no worker has to compile
 from convo.testing import FaultPoints, HistoryClient
 
 with convo.Store("sqlite://", client=HistoryClient()) as store, FaultPoints(store.engine):
