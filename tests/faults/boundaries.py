@@ -259,8 +259,12 @@ Pick = Callable[[Sequence[str]], Sequence[int]]
 """Which of an operation's boundaries are taken, by their numbers from 1."""
 
 
+def all_of(boundaries: Sequence[str]) -> Sequence[int]:
+    return range(1, len(boundaries) + 1)
+
+
 def first_of(count: int, boundaries: Sequence[str]) -> Sequence[int]:
-    return range(1, len(boundaries) + 1)[:count]
+    return all_of(boundaries)[:count]
 
 
 def telling(boundaries: Sequence[str]) -> Sequence[int]:

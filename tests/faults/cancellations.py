@@ -25,7 +25,7 @@ import convo
 from convo import exchange
 from convo.testing import Acknowledged, FaultPoints, HistoryClient, violations
 from tests.faults import boundaries, branches
-from tests.faults.boundaries import LEFT, SETTINGS, Recover, family, go_on, prepare
+from tests.faults.boundaries import LEFT, SETTINGS, Pick, Recover, family, go_on, prepare
 from tests.faults.complaints import complaints, left_open, unclosed_generators
 from tests.faults.database import DATABASES, open_database
 from tests.faults.interrupts import can_write
@@ -183,8 +183,8 @@ async def at_step_in_queue(
 async def at_boundary(operation: Operation, store: convo.AsyncStore, name: str, how: How, trigger: Trigger) -> bool:
     loop, soon = threading.get_ident(), soon_in(how.loop)
 
-    def at(number: int, name: str) -> None:
-        if not trigger():
+    def at(number: int, boundary: str) -> None:
+        if not trigger(boundary):
             return
         if threading.get_ident() == loop:
             trigger.cancel()
@@ -218,8 +218,8 @@ class Sweep:
     """The kinds of places at each of which it is cancelled in one manner only: the manners take turns."""
     most: int | None = None
     """How often it is cancelled at most."""
-    every: int = 1
-    """At each how manieth place it is."""
+    pick: Pick = boundaries.all_of
+    """At which of its places of one kind it is."""
     count: int = 0
     """How often it was."""
     wrong: list[str] = field(default_factory=list)
@@ -245,9 +245,9 @@ class Sweep:
         trigger, _ = await self._try(store, place, manners[0], whole, 0)
         tries = [
             (number, manner)
-            for number in range(1, trigger.reached + 1, self.every)
+            for index, number in enumerate(self.pick(trigger.names))
             for manner in manners
-            if place not in self.in_turn or manner == self.manners[number % len(self.manners)]
+            if place not in self.in_turn or manner == self.manners[index % len(self.manners)]
         ]
         tries = tries[: None if self.most is None else self.most - self.count]
         names = [f"{title} {number}, {manner}" for number, manner in tries]

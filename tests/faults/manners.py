@@ -24,7 +24,12 @@ class Trigger:
         self._number = number
         self._times = times
         self.cancel: Callable[[], object]
-        self.reached = 0
+        self.names: list[str] = []
+        """Of the boundaries that were reached; those of steps are empty."""
+
+    @property
+    def reached(self) -> int:
+        return len(self.names)
 
     @property
     def has_fired(self) -> bool:
@@ -34,9 +39,9 @@ class Trigger:
     def is_next(self) -> bool:
         return self.reached == self._number - 1
 
-    def __call__(self) -> bool:
+    def __call__(self, name: str = "") -> bool:
         """Count; return whether it is time."""
-        self.reached += 1
+        self.names.append(name)
         return self.has_fired and self.reached < self._number + self._times
 
 
