@@ -24,6 +24,11 @@ SERVICES = {
 """What has to be set, and the model that is asked."""
 
 
+@pytest.fixture(autouse=True)
+def _no_certificates() -> None:
+    """Let clients find the machine's certificates: here they are needed."""
+
+
 @pytest.fixture(params=SERVICES)
 def model(request: pytest.FixtureRequest) -> str:
     """Return the model of a service that can be reached."""

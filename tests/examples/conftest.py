@@ -16,13 +16,6 @@ from tests.examples.fakes import FakeModel
 from tests.examples.running import serving
 
 
-@pytest.fixture(autouse=True)
-def _no_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Let clients, here and in the programs, find no certificates: to read them takes each 20 ms, and none is used."""
-    monkeypatch.setenv("SSL_CERT_FILE", "")
-    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
-
-
 @pytest.fixture
 def model() -> Iterator[FakeModel]:
     with FakeModel() as fake:
