@@ -23,7 +23,10 @@ _REFUSED = re.compile("[\x00\ud800-\udfff]")
 _LONE = re.compile("\x00|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]")
 
 # C0 except tab and newline, DEL, C1, the bidirectional controls (Unicode TR 36, section 3.2) and the line separators.
-_ACTIVE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+ACTIVE = "\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+"""The characters that act instead of being seen, as what stands between the brackets of a regular expression."""
+
+_ACTIVE = re.compile(f"[{ACTIVE}]")
 
 
 def clean_text(text: str, what: str = "text") -> str:
@@ -73,11 +76,15 @@ def inert(text: str) -> str:
 
     Tabs and newlines stay; a reader still sees where something was.
     """
-    return _ACTIVE.sub(lambda found: _escape(ord(found[0])), text)
+    return _ACTIVE.sub(lambda found: escape(found[0]), text)
 
 
-def _escape(code: int) -> str:
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+def escape(character: str) -> str:
+    r"""Return a character by its code point, as Python writes it: ``\x1b``, ``\u202e``, ``\U0001fffe``."""
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _pair_surrogates(text: str) -> str:
