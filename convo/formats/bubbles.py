@@ -11,6 +11,9 @@ from datetime import datetime
 from convo.formats import markup
 from convo.values import BROKEN_OFF, IN_FLIGHT, USER, Candidate, ConversationRecord, Message, Turn, Usage
 
+SHORT_TEXT = 1_200
+"""A message of no more characters, and of no more lines than there are hundreds of them, is printed on one page."""
+
 SIDES = ("User", "Model")
 """What the sides are called where their authors have no other names than "0" and "1"."""
 
@@ -38,7 +41,7 @@ def author(name: str, side: int) -> str:
 def _question(shown: Turn, message: Message) -> Iterator[str]:
     asked_at = message.created_at or shown.created_at
     head = [author(message.author, USER), markup.moment(asked_at) if asked_at else ""]
-    yield from _bubble("message user", head, message.content, "")
+    yield from _bubble("user", head, message.content, "")
 
 
 def _answers(shown: Turn) -> Iterator[str]:
@@ -52,7 +55,7 @@ def _answers(shown: Turn) -> Iterator[str]:
         place = f"candidate {reply.index}, chosen" if others else ""
         served = _served(shown) if reply.model in (None, shown.model) else markup.inline(reply.model or "")
         facts = [place, served, _ending(reply), _usage(shown.usage), _latency(shown.latency_ms), _repaired(reply)]
-        yield from _bubble("message model", head, reply.content, markup.small(facts))
+        yield from _bubble("model", head, reply.content, markup.small(facts))
     if others:
         yield from _folded(others, is_open=reply is None)
 
@@ -65,12 +68,14 @@ def _folded(others: Sequence[Candidate], *, is_open: bool) -> Iterator[str]:
     for each in others:
         head = [author(each.author, 1), f'<span class="role">candidate {each.index}</span>']
         facts = [markup.inline(each.model) if each.model else "", _ending(each), _repaired(each)]
-        yield from _bubble("message model other", head, each.content, markup.small(facts))
+        yield from _bubble("model other", head, each.content, markup.small(facts))
     yield "</details>\n"
 
 
 def _bubble(kind: str, head: Sequence[str], content: str | None, foot: str) -> Iterator[str]:
-    yield f'<article class="{kind}">\n<header>{" ".join(filter(None, head))}</header>\n'
+    is_short = content is None or len(content) <= SHORT_TEXT >= 100 * content.count("\n")
+    told = " ".join(filter(None, head))
+    yield f'<article class="message {kind}{" short" if is_short else ""}">\n<header>{told}</header>\n'
     yield markup.block(content)
     yield f"{foot}</article>\n"
 

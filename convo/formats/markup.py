@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from convo.text import ACTIVE, escape
@@ -25,6 +25,10 @@ _HIDDEN = re.compile(f"\r(?=\n)|[{ACTIVE}{_UNASSIGNED}]")
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 """Not by the machine's locale: the same conversation has to be the same file everywhere."""
+
+
+# What begins or ends a block of code in Markdown (CommonMark 0.31, section 4.5).
+_FENCE = re.compile("^ {0,3}(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
 
 
 def text(content: str) -> str:
@@ -51,10 +55,27 @@ def _visible(found: re.Match[str]) -> str:
 
 
 def block(content: str | None) -> str:
-    """Return a text with its spaces and line ends; a mark in its place when it was erased."""
+    """Return a text with its spaces and line ends; a mark in its place when it was erased.
+
+    Nothing of it is rendered; only what is fenced as code is set in a font for code.
+    """
     if content is None:
         return f'<p class="erased">{ERASED}</p>\n'
-    return f'<div class="text" lang="" dir="auto">{text(content)}</div>\n'
+    shown = "".join(f"<code>{text(part)}</code>" if is_code else text(part) for part, is_code in _parts(content))
+    return f'<div class="text" lang="" dir="auto">{shown}</div>\n'
+
+
+def _parts(content: str) -> Iterator[tuple[str, bool]]:
+    """Yield a text in parts, and whether each is a block of code with its fences; one that does not end goes on."""
+    start, fence = 0, ""
+    for found in _FENCE.finditer(content):
+        if not fence and ("`" not in found[2] or found[1][0] == "~"):
+            yield content[start : found.start()], False
+            start, fence = found.start(), found[1]
+        elif fence and found[1].startswith(fence) and not found[2].strip():
+            yield content[start : found.end()], True
+            start, fence = found.end(), ""
+    yield content[start:], bool(fence)
 
 
 def inline(content: str, kind: str = "said") -> str:

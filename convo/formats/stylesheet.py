@@ -65,6 +65,7 @@ a:hover { text-decoration-thickness: 2px; }
 .lead { margin-top: 0.5rem; }
 .code { font: 0.8125rem/1.6 ui-monospace, "SF Mono", Menlo, Consolas, "Noto Sans Mono", "DejaVu Sans Mono", monospace; }
 .text { white-space: pre-wrap; unicode-bidi: plaintext; }
+code { font: 0.875em/1.6 ui-monospace, "SF Mono", Menlo, Consolas, "Noto Sans Mono", "DejaVu Sans Mono", monospace; }
 .text.code { unicode-bidi: isolate; }
 .erased { color: var(--muted); font-style: italic; }
 .erased { display: table; border: 1px dashed; border-radius: 0.3rem; padding: 0 0.5rem; }
@@ -97,9 +98,8 @@ details > summary { cursor: pointer; width: fit-content; max-width: 100%; }
 .given > ol dl { margin: 0; font-size: inherit; line-height: inherit; gap: 0.3rem; }
 .given > ol > li { border-inline-start: 3px solid var(--line); padding-inline-start: 1rem; }
 
-.turn { display: grid; grid-template-columns: 4.25rem minmax(0, 1fr); padding-top: 1.75rem; }
-.turn > * { grid-column: 2; }
-.turn > .number { grid-column: 1; grid-row: 1; }
+.turn { position: relative; padding: 1.75rem 0 0 4.25rem; }
+.number { position: absolute; inset-inline-start: 0; white-space: nowrap; }
 .number { font-size: 0.8125rem; line-height: 1.5; font-weight: 400; font-variant-numeric: tabular-nums; }
 .number { padding-top: 0.75rem; }
 .number a { color: var(--muted); text-decoration: none; padding: 0.15rem 0.4rem; margin-inline-start: -0.4rem; }
@@ -111,7 +111,7 @@ details > summary { cursor: pointer; width: fit-content; max-width: 100%; }
 .author { font-size: 0.875rem; font-weight: 650; }
 .message > .small { margin-top: 0.5rem; }
 .user { background: var(--user); border-color: var(--user-line); border-end-end-radius: 0.2rem; }
-.user { margin-inline-start: 3.5rem; justify-self: end; min-width: min(20rem, 100%); }
+.user { margin-inline-start: auto; width: fit-content; min-width: min(20rem, 100%); max-width: calc(100% - 3.5rem); }
 .model { background: var(--model); border-end-start-radius: 0.2rem; }
 .user + .model { margin-top: 0.75rem; }
 .other { border-style: dashed; margin-top: 0.75rem; }
@@ -125,10 +125,10 @@ details > summary { cursor: pointer; width: fit-content; max-width: 100%; }
   body { padding: 1.5rem 1rem 3rem; }
   h1 { font-size: 1.6rem; }
   .conversation > header > h2 { font-size: 1.4rem; }
-  .turn { display: block; padding-top: 1.25rem; }
-  .number { padding: 0 0 0.4rem; }
+  .turn { padding: 1.25rem 0 0; }
+  .number { position: static; padding: 0 0 0.4rem; }
   .number .word { position: static; width: auto; height: auto; clip-path: none; }
-  .user { margin-inline-start: 1.75rem; }
+  .user { max-width: calc(100% - 1.75rem); }
   .message { padding: 0.6rem 0.9rem 0.75rem; }
   dl > div { grid-template-columns: 6.5rem minmax(0, 1fr); }
 }
@@ -137,16 +137,19 @@ details > summary { cursor: pointer; width: fit-content; max-width: 100%; }
   :root { color-scheme: light; --page: #fff; --model: #fff; }
   body { max-width: none; padding: 0; font-size: 10.5pt; line-height: 1.5; }
   a { color: inherit; text-decoration: none; }
-  .turn { grid-template-columns: 3.25rem minmax(0, 1fr); padding-top: 1rem; }
+  .turn { padding-top: 1rem; }
   .user { background: none; border-width: 1px 1px 1px 3px; border-color: #888; }
   .message { padding: 0.45rem 0.8rem 0.55rem; }
-  .message, .unanswered, .given > ol > li { break-inside: avoid-page; }
+  .message { box-decoration-break: clone; -webkit-box-decoration-break: clone; }
+  .short, .unanswered, dl > div { break-inside: avoid-page; }
   h1, h2, h3, h4, summary, .message > header, .number { break-after: avoid-page; }
   .text { orphans: 3; widows: 3; }
   .contents { break-after: page; }
   .contents li { break-inside: avoid; }
   .conversation + .conversation { break-before: page; margin-top: 0; }
   .contents + main > .conversation:first-child { margin-top: 0; }
+  summary { list-style: none; }
+  summary::-webkit-details-marker { display: none; }
   details::details-content { content-visibility: visible; block-size: auto; }
   .more > summary, .others > summary { color: inherit; }
   .back { display: none; }
