@@ -109,10 +109,16 @@ class Import:
 
     def _rows(self, database: Database) -> list[Imported]:
         if self._offset == 0 and not self._terms.lenient:
-            jsonl.check_whole(self._lines())
-            self._offset = 0
+            self._check_whole()
         found, self._offset, self._number, self.is_done = self._write(database, self._receive)
         return found
+
+    def _check_whole(self) -> None:
+        try:
+            jsonl.check_whole(self._lines())
+        except InvalidFile as error:
+            raise InvalidFile(f"{self._source.name}: {error}; what is whole of it is read when lenient") from None
+        self._offset = 0
 
     def _receive(self, repository: ConversationRepository) -> tuple[list[Imported], int, int, bool]:
         """Store the next conversations, again from the same place when the transaction is run again."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from convo.cli import audit, branches, chat, conversations, db, erase, models, prompt
+from convo.cli import audit, branches, chat, conversations, db, erase, models, prompt, transfer
 from convo.version import __version__
 
 app = typer.Typer(
@@ -61,6 +61,8 @@ app.command("fork")(branches.fork)
 app.command("tree")(branches.tree)
 app.command("verify")(audit.verify)
 app.command("heads")(audit.heads)
+app.command("export")(transfer.export)
+app.command("import")(transfer.import_)
 app.command("delete")(conversations.delete)
 app.command("erase")(erase.erase)
 app.command("redact")(erase.redact)

@@ -14,6 +14,7 @@ import typer
 from convo.cli import EXIT_UNSOUND
 from convo.cli.conversations import open_store
 from convo.cli.options import AsJson
+from convo.cli.progress import shown
 
 if TYPE_CHECKING:
     from convo.audits import Head, Verdict
@@ -143,17 +144,18 @@ def _heads_in(file: str) -> Iterator[Head]:
 @contextlib.contextmanager
 def _progress(store: Store, *, is_shown: bool) -> Iterator[Callable[[int], None] | None]:
     """Yield what takes notice of progress: on a terminal a bar, elsewhere nothing."""
-    if not (is_shown and sys.stderr.isatty()):
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    with shown("verifying", is_wanted=is_shown) as tell:
+        if tell is None:
+            yield None
+            return
+        total, read = sum(each.length for each in store.heads()), 0
 
-    total = sum(each.length for each in store.heads())
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("events", total=total)
-        yield lambda count: bar.advance(task, count)
+        def advance(count: int) -> None:
+            nonlocal read
+            read += count
+            tell(read, total)
+
+        yield advance
 
 
 def _show_faults(verdict: Verdict) -> None:

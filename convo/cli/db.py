@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -60,6 +60,21 @@ def upgrade(context: typer.Context) -> None:
         note(f"{database.where} {done} schema {schema.HEAD}")
     finally:
         database.close()
+
+
+@app.command()
+def backup(
+    context: typer.Context, file: Annotated[str, typer.Argument(metavar="FILE", help="A file that is not there yet.")]
+) -> None:
+    """Copy an SQLite store, as it is at one moment, into a new file, which can be opened as a store.
+
+    Nobody has to wait meanwhile. For PostgreSQL there is pg_dump.
+    """
+    from convo.cli.output import note
+
+    with open_store(context) as store:
+        size_bytes = store.backup(file)
+    note(f"{file} has {size_bytes:,} bytes")
 
 
 @app.command()

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from convo.cli.conversations import confirmed, open_store
-from convo.cli.options import AsJson, Reference
+from convo.cli.options import AsJson, Reference, span
 
 if TYPE_CHECKING:
     from convo.audits import Erasure, Quote, Remains
@@ -24,9 +22,6 @@ Scrub = Annotated[
     bool, typer.Option("--scrub/--no-scrub", help="Search the database's files for what went, and remove it there.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-
-_UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_AGE = re.compile(rf"([0-9]{{1,9}})\s*({'|'.join(_UNITS)})")
 
 
 def erase(
@@ -108,27 +103,17 @@ def prune(
     from convo.audits import EVERYONE
     from convo.cli.output import note
 
-    owner, span = context.obj["owner"], _span(older_than)
+    owner, age = context.obj["owner"], span(older_than)
     with open_store(context) as store:
         whose = EVERYONE if owner is None else owner
         if not dry_run:
-            found = store.prune(span, owner=whose, dry_run=True)
+            found = store.prune(age, owner=whose, dry_run=True)
             named = f"{_texts(found)} that are older than {older_than}"
             if found.texts and not (yes or confirmed("Erase", named)):
                 note(f"kept {named}")
                 return
-        gone = store.prune(span, owner=whose, dry_run=dry_run, scrub=scrub)
+        gone = store.prune(age, owner=whose, dry_run=dry_run, scrub=scrub)
     _show(gone, as_json=as_json, done="would erase" if dry_run else "erased")
-
-
-def _span(age: str) -> timedelta:
-    found = _AGE.fullmatch(age.strip())
-    if found is None:
-        raise typer.BadParameter(f"write a number and s, min, h, d or w, such as 90d, not {age!r}")
-    try:
-        return timedelta(**{_UNITS[found[2]]: int(found[1])})
-    except OverflowError:
-        raise typer.BadParameter(f"{age} is longer than can be counted") from None
 
 
 def _show(gone: Erasure, *, as_json: bool, done: str = "erased") -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 
 ARROW = "=>"
+
+_UNITS = {"s": "seconds", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_AGE = re.compile(rf"([0-9]{{1,9}})\s*({'|'.join(_UNITS)})")
 
 Reference = Annotated[
     str, typer.Argument(metavar="ID", help="An id, the beginning of one (4 digits or more), or a name.")
@@ -47,3 +52,14 @@ def piped() -> str:
         return sys.stdin.buffer.read().decode().removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError as error:
         raise InvalidText(f"standard input is not UTF-8 at byte {error.start}", position=error.start) from None
+
+
+def span(age: str) -> timedelta:
+    """Return the span of time that a number and a unit tell."""
+    found = _AGE.fullmatch(age.strip())
+    if found is None:
+        raise typer.BadParameter(f"write a number and s, min, h, d or w, such as 90d, not {age!r}")
+    try:
+        return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    except OverflowError:
+        raise typer.BadParameter(f"{age} is longer than can be counted") from None

@@ -194,4 +194,4 @@ def check_whole(lines: Iterator[Line]) -> None:
         digest.update(b"\n")
         count, is_whole = count + 1, False
     if not is_whole:
-        raise InvalidFile("the file has no last line that counts the others: it was cut")
+        raise InvalidFile("it has no last line that counts the others: it was cut")
