@@ -12,7 +12,7 @@ from enum import StrEnum
 class Exported:
     """What an export has written."""
 
-    form: str
+    format: str
     """The name of the form."""
     conversations: int
     turns: int
