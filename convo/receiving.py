@@ -30,8 +30,8 @@ from convo.verifying import verify
 BATCH = 1000
 """How many rows are stored at once."""
 
-HEADS = ("convo", "conversation", "end")
-"""The kinds of lines that belong to no conversation which began before them."""
+HEADS = ("convo", "conversation", "end", None)
+"""The kinds of lines that belong to no conversation which began before them; None is one that cannot be read."""
 
 ANOTHER_OWNERS = "it is another owner's"
 NEW_JOURNAL = "its journal begins anew: of what was sent, and of what was counted, nothing is kept"
@@ -161,8 +161,6 @@ class Receiver:
             raise Refusal("the owner has another one of that name", Fate.CONFLICT)
         waiting: dict[Table, list[Told]] = {TURNS: [], MESSAGES: [], EVENTS: [], EXAMPLES: []}
         for each in rest:
-            if not each.told:
-                raise Refusal(each.why)
             table = _TABLES[each.told["type"]]
             waiting[table].append(_columns(told["id"], each.told))
             if len(waiting[table]) == BATCH:
@@ -234,20 +232,20 @@ def _columns(id: str, told: Told) -> Told:
 
 def _new(told: Told, rest: Iterable[FileRow]) -> NewConversation:
     """Return a new conversation of the same texts, whose turns are read as they are stored."""
-    rows = Rows(rest)
+    rows, authors = Rows(rest), (told["user_author"], told["model_author"])
     examples = [_example(row.told) for row in _while(rows, "example")]
     opening = None
     if rows.next is not None and rows.next.told.get("number") == 0:
-        first = _turn(rows).answers[0]
+        first = _turn(rows, authors).answers[0]
         opening = None if first.content is None else first  # of an erased one nothing is left to be told
     context = told["context"]
     return NewConversation(
         context=None if context is None else Message(content=context, tokens=told["context_tokens"]),
         examples=examples,
         opening=opening,
-        history=_history(rows),
+        history=_history(rows, authors, told["turn_count"]),
         metadata=told["metadata"],
-        authors=(told["user_author"], told["model_author"]),
+        authors=authors,
         parameters=_parameters(told["parameters"]),
         created_at=_whole(told["created_at"]),
         imported="jsonl",
@@ -255,30 +253,34 @@ def _new(told: Told, rest: Iterable[FileRow]) -> NewConversation:
     )
 
 
-def _history(rows: Rows) -> Iterator[GivenTurn]:
+def _history(rows: Rows, authors: tuple[str, str], count: int) -> Iterator[GivenTurn]:
     """Yield the turns, and leave the journal."""
     number = 1
     while rows.next is not None and rows.next.kind == "turn":
         if rows.next.told["number"] != number:
             raise Refusal(f"turn {number} is missing")
-        yield _turn(rows)
+        yield _turn(rows, authors)
         number += 1
     for _ in _while(rows, "event", "unlinked"):
         pass
     if rows.next is not None:
-        raise Refusal(rows.next.why or f"line {rows.next.line} is out of place")
+        raise Refusal(f"line {rows.next.line} is out of place")
+    if number <= count:
+        raise Refusal(f"turn {number} is missing")
 
 
-def _turn(rows: Rows) -> GivenTurn:
+def _turn(rows: Rows, authors: tuple[str, str]) -> GivenTurn:
     told = rows.take().told
-    texts = [_message(row.told, told["model"]) for row in _while(rows, "message")]
-    asked = next((each for each in texts if each.side == USER), Message())
+    texts = [_message(row.told, authors, told["model"]) for row in _while(rows, "message")]
+    asked = next((each for each in texts if each.side == USER), None)
+    if asked is None and told["number"] > 0:
+        raise Refusal(f"turn {told['number']} has no message")
     answers = [each for each in texts if each.side != USER]
     chosen = told["chosen"] if told["state"] == DONE else None
     if [each.candidate for each in answers] != list(range(len(answers))) or (chosen or 0) > max(len(answers) - 1, 0):
         raise Refusal(f"turn {told['number']} has not the answers that it should have")
     began = _whole(told["created_at"])
-    return GivenTurn(asked, answers, chosen, began, _whole(told["finished_at"] or began))
+    return GivenTurn(asked or Message(), answers, chosen, began, _whole(told["finished_at"] or began))
 
 
 def _while(rows: Rows, *kinds: str) -> Iterator[FileRow]:
@@ -286,10 +288,10 @@ def _while(rows: Rows, *kinds: str) -> Iterator[FileRow]:
         yield rows.take()
 
 
-def _message(told: Told, model: str | None) -> Message:
-    same = ("author", "content", "side", "tokens", "candidate", "finish_reason", "repaired")
+def _message(told: Told, authors: tuple[str, str], model: str | None) -> Message:
+    same = ("content", "side", "tokens", "candidate", "finish_reason", "repaired")
     given_by = None if told["side"] == USER else told["model"] or model
-    return Message(**{name: told[name] for name in same}, model=given_by)
+    return Message(authors[told["side"]], **{name: told[name] for name in same}, model=given_by)
 
 
 def _example(told: Told) -> Example:
