@@ -71,13 +71,11 @@ def test_the_tree_of_the_branches_page_is_what_its_commands_lead_to():
     assert without_ids(drawn) == without_ids(printed)
 
 
-AUDIT = ROOT / "docs" / "audit.md"
-
-
-def test_the_commands_of_the_audit_page_print_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("name", ["audit", "export"])
+def test_the_commands_of_a_page_print_what_it_shows(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CONVO_DATABASE_URL", "sqlite:///chats.db")
-    for session in blocks(AUDIT, "console"):
+    for session in blocks(ROOT / "docs" / f"{name}.md", "console"):
         for command, *shown in (each.splitlines() for each in session.removeprefix("$ ").split("\n$ ")):
             words = re.sub(r"^(convo|python)\b", lambda word: PROGRAMS[word[0]], command)
             ran = subprocess.run(words, shell=True, capture_output=True, text=True)
@@ -89,7 +87,7 @@ PROGRAMS = {"python": sys.executable, "convo": f"{sys.executable} -m convo"}
 
 def without_ids(drawn: str) -> list[str]:
     """Return the lines of a drawing, with the same id, digest and time in each."""
-    changing = r"[0-9a-f]{8}-[0-9a-f]{4}\S*|[0-9a-f]{64}|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+    changing = r"[0-9a-f]{8}-[0-9a-f]{4}\S*|[0-9a-f]{64}|\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{3}Z)?"
     return [re.sub(changing, "0123", each).rstrip() for each in drawn.splitlines()]
 
 
