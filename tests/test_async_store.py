@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
@@ -326,6 +329,9 @@ USES: dict[str, Callable[[convo.AsyncStore, convo.AsyncConversation], Awaitable[
     "preferences": lambda store, _: preferred(store),
     "verify": verified,
     "heads": lambda store, _: kept_heads(store),
+    "export": lambda store, _: store.export(io.BytesIO()),
+    "import_": lambda store, _: imported_again(store),
+    "backup": lambda store, _: backed_up(store),
     "redact": lambda _, talk: talk.redact(2, "r"),
     "erase": lambda _, talk: talk.erase(1),
     "scrub": lambda store, _: store.scrub(["a text that went"]),
@@ -345,6 +351,18 @@ async def drained(talk: convo.AsyncConversation, text: str) -> str:
 
 async def kept_heads(store: convo.AsyncStore) -> list[convo.Head]:
     return [each async for each in store.heads()]
+
+
+async def imported_again(store: convo.AsyncStore) -> convo.ImportReport:
+    file = io.BytesIO()
+    await store.export(file)
+    return await store.import_(io.BytesIO(file.getvalue()), new_ids=True)
+
+
+async def backed_up(store: convo.AsyncStore) -> None:
+    """Copy a store, where it is in SQLite."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(convo.InvalidInput):
+        await store.backup(Path(folder) / "copy.db")
 
 
 async def preferred(store: convo.AsyncStore) -> list[convo.Preference]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -21,8 +22,9 @@ BY_REFERENCE: dict[str, Callable[[convo.Store, str, str], object]] = {
     "delete": lambda store, reference, owner: store.delete(reference, owner=owner),
     "tree": lambda store, reference, owner: store.tree(reference, owner=owner),
     "verify": lambda store, reference, owner: list(store.verify(reference, owner=owner)),
+    "export": lambda store, reference, owner: store.export(io.BytesIO(), reference, owner=owner),
 }
-OTHERS = {"create", "create_from", "find", "forget", "get_or_create", "list", "preferences", "prune"}
+OTHERS = {"create", "create_from", "find", "forget", "get_or_create", "import_", "list", "preferences", "prune"}
 
 IN_REPOSITORY: dict[str, Callable[[convo.ConversationRepository, str, str], object]] = {
     "find": lambda repository, reference, owner: repository.find(reference, owner),
@@ -136,6 +138,24 @@ def test_nobody_erases_what_is_another_owners(store: convo.Store, talk: convo.Co
     gone = [store.prune(timedelta(0), owner=owner) for owner in OWNERS]
     assert ([convo.Erasure(0, 0)] * len(OWNERS), 2) == (gone, len(talk.messages()))
     assert ["x", "y"] == [each.content for each in talk.messages()]
+
+
+def test_an_export_has_ones_own_only(store: convo.Store, talk: convo.Conversation):
+    files = [io.BytesIO() for _ in OWNERS]
+    written = [store.export(file, owner=owner).conversations for file, owner in zip(files, OWNERS, strict=True)]
+    assert [0] * len(OWNERS) == written
+    assert [False] * len(OWNERS) == [talk.id.encode() in file.getvalue() for file in files]
+
+
+def test_an_import_takes_ones_own_only_and_changes_nobodys(store: convo.Store, talk: convo.Conversation):
+    file = io.BytesIO()
+    store.export(file, owner="a")
+    before = stored_rows(store)
+    for owner in OWNERS:
+        told: list[convo.Imported] = []
+        store.import_(io.BytesIO(file.getvalue()), owner=owner, report=told.append)
+        assert [("refused", "it is another owner's")] == [(each.fate, each.why) for each in told]
+    assert before == stored_rows(store)
 
 
 def test_a_list_shows_ones_own_only(store: convo.Store, talk: convo.Conversation):

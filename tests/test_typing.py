@@ -12,8 +12,10 @@ from convo import types
 
 STORES = """
 import convo
+import io
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from convo import types
 from convo.testing import ScriptedClient
 from sqlalchemy.orm import Session
@@ -62,6 +64,13 @@ with convo.Store("sqlite://", client=ScriptedClient("a", ["b", "c"])) as store:
     left: convo.Remains | None = store.prune(timedelta(days=90), owner="acme", dry_run=True).remains
     texts_gone: int = store.forget("acme").texts + gone.conversations
     quoted: tuple[convo.Quote, ...] | None = store.scrub(["taken out"]).quotes
+    exported_here: convo.Exported = store.export("chats.md", talk.id, since=timedelta(days=7), progress=print)
+    not_written: dict[str, int] = dict(exported_here.left_out)
+    came: list[convo.Imported] = []
+    report: convo.ImportReport = store.import_(io.BytesIO(), owner="acme", dry_run=True, report=came.append)
+    stored: list[str | None] = [each.conversation for each in came if each.fate is convo.Fate.NEW]
+    is_whole: bool = report.is_whole and not report.faults
+    copied_bytes: int = store.backup(Path("copy.db"))
 
 def rows(session: Session) -> convo.ConversationRecord:
     repository = convo.ConversationRepository(session)
@@ -84,6 +93,8 @@ async def main() -> None:
         sound: list[bool] = [each.is_sound async for each in store.verify()]
         lengths: list[int] = [each.length async for each in store.heads()]
         chosen: list[int] = [each.chosen.index async for each in store.preferences()]
+        exported: convo.Exported = await store.export(io.BytesIO(), format="html")
+        imported: convo.ImportReport = await store.import_("chats.md", format="md")
         kept: convo.AsyncConversation = await store.create_from(await convo.chat_async(prompt=prompt), name="kept")
 
 def said(talk: convo.Conversation) -> list[str]:
@@ -202,7 +213,7 @@ except convo.LimitUnknown as error:
     unknown: str = error.model
 except convo.PromptTooLong as error:
     over: int = error.tokens - error.limit
-except (convo.InvalidText, convo.InvalidParameter, convo.InvalidInput, convo.AuthorError) as error:
+except (convo.InvalidText, convo.InvalidFile, convo.InvalidParameter, convo.InvalidInput, convo.AuthorError) as error:
     told: str = str(error)
 except convo.TurnInFlight as error:
     pause_s: float = error.retry_after_s
@@ -283,6 +294,11 @@ WRONG = [
     "talk.erase(1.5)",
     "talk.redact(1)",
     "store.prune(90)",
+    "store.export(5)",
+    "store.export(io.StringIO())",
+    "store.import_('chats.md', owner=5)",
+    "store.import_(io.StringIO())",
+    "wrong_report: convo.Exported = store.import_('chats.md')",
     "store.forget()",
     "async_fork: convo.AsyncConversation = talk.fork()",
 ]

@@ -85,6 +85,7 @@ def test_the_table_tells_the_status_of_each_error(name):
 def test_the_table_has_every_error_that_a_turn_may_come_to():
     beyond = {"AmbiguousId", "AuthorError", "CandidateNotFound", "ChoiceClosed", "ConvoError", "InvalidParameter"}
     beyond |= {
+        "InvalidFile",
         "ModelNotFound",
         "NameTaken",
         "NoOpenTurn",
