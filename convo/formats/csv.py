@@ -4,8 +4,10 @@ It is UTF-8 and begins with a byte order mark, without which Excel takes it for 
 in CRLF, cells are put in quotes where they must be. Excel, LibreOffice and pandas read it so. Excel cuts what is
 longer than 32,767 characters, and where its list separator is not the comma it has to be told of the comma.
 
-A cell that a spreadsheet might take for a formula has an apostrophe before it, so **such texts are changed**: a table
-is no way to take conversations to another store. https://owasp.org/www-community/attacks/CSV_Injection
+A cell that a spreadsheet might take for a formula has an apostrophe before it. So has what stands at the beginning of
+a line, or behind a tab or semicolon, and might be one: where the semicolon is the list separator, Excel begins a cell
+there, quotes or not. So **such texts are changed**, the items of lists for instance: a table is to be looked at, and is
+no way to take conversations to another store. https://owasp.org/www-community/attacks/CSV_Injection
 """
 
 from __future__ import annotations
@@ -31,8 +33,14 @@ example stand beside its input, for both texts. `created_at` is in UTC; of a rep
 
 NO_TEXT = "conversations without any text"
 
-# What a formula may begin with, its full-width twins too, also behind what is not seen; and what may end a cell.
-_ACTIVE = re.compile("[\t\r\n]|[\\s\x00-\x1f\u200b-\u200f\u2060\ufeff]*[=+\\-@\uff1d\uff0b\uff0d\uff20]")
+_FORMULA = "[=+\\-@\uff1d\uff0b\uff0d\uff20]"  # what one may begin with, and the full-width twins
+_UNSEEN = (
+    "\x00-\x08\x0b\x0c\x0e-\x20\x7f-\xa0\xad\u061c\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f"
+    "\u3000\ufe00-\ufe0f\ufeff\U000e0000-\U000e01ef"
+)
+_AT_START = re.compile(f"[\t\r\n]|[{_UNSEEN}]*{_FORMULA}")
+# A program with another separator than the comma, or that ends rows at every line end, sees cells begin here too.
+_INSIDE = re.compile(f'([;\t\r\n][{_UNSEEN}"]*)(?={_FORMULA})')
 
 Cells = dict[str, Any]
 
@@ -77,8 +85,12 @@ class CSVWriter:
 
 
 def inert(cell: str) -> str:
-    """Return what a cell says so that no spreadsheet reckons with it: with an apostrophe before it where needed."""
-    return f"'{cell}" if _ACTIVE.match(cell) else cell
+    """Return what a cell says so that no spreadsheet reckons with it: with an apostrophe wherever one might begin to.
+
+    At the beginning it stands first of all; elsewhere right before what might be taken for the sign of a formula.
+    """
+    safe = _INSIDE.sub(r"\1'", cell)
+    return f"'{safe}" if _AT_START.match(cell) else safe
 
 
 def _told(cells: Cells, column: str) -> str:

@@ -116,4 +116,4 @@ def _read(value: str, line: int) -> str:
     try:
         return str(parsed(value))
     except ValueError:
-        raise NoConversation(f"line {line}: a value of the role comment is no JSON") from None
+        raise NoConversation(f"line {line}: a value of a role comment is no JSON") from None

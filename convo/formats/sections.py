@@ -188,7 +188,7 @@ class Sections:
         return Draft(
             line=line,
             context="\n\n".join(self._context) if self._context else None,
-            examples=self._examples,
+            examples=tuple(self._examples),
             opening=self._opening.replies[0].draft() if self._opening.replies else None,
             turns=[each.draft() for each in self._turns],
             dropped=self._found.dropped,
