@@ -16,7 +16,7 @@ from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    [f"tests.faults.{name}" for name in ("warm", "boundaries", "kills", "senders", "mutations")]
+    [f"tests.faults.{name}" for name in ("warm", "boundaries", "kills", "senders", "mutations", "test_imports")]
 )
 
 _CHILDREN = threading.Lock()
