@@ -18,11 +18,14 @@ SIDES = ("User", "Model")
 """What the sides are called where their authors have no other names than "0" and "1"."""
 
 
-def turn(record: ConversationRecord, shown: Turn, level: int) -> Iterator[str]:
-    """Yield a turn as a section, with a heading of that level that is a link to itself."""
+def turn(record: ConversationRecord, shown: Turn, level: int, *, is_far: bool) -> Iterator[str]:
+    """Yield a turn as a section, with a heading of that level that is a link to itself.
+
+    One that is far down a long page is laid out only when it comes into sight.
+    """
     anchor = f"{markup.plain(record.id)}-turn-{shown.number}"
     name = f'<span class="word">Turn </span>{shown.number}' if shown.number else "Opening"
-    yield f'<section class="turn" id="{anchor}">\n'
+    yield f'<section class="turn{" far" if is_far else ""}" id="{anchor}">\n'
     yield f'<h{level} class="number"><a href="#{anchor}">{name}</a></h{level}>\n'
     if shown.message is not None:
         yield from _question(shown, shown.message)
@@ -74,8 +77,8 @@ def _folded(others: Sequence[Candidate], *, is_open: bool) -> Iterator[str]:
 
 def _bubble(kind: str, head: Sequence[str], content: str | None, foot: str) -> Iterator[str]:
     is_short = content is None or len(content) <= SHORT_TEXT >= 100 * content.count("\n")
-    told = " ".join(filter(None, head))
-    yield f'<article class="message {kind}{" short" if is_short else ""}">\n<header>{told}</header>\n'
+    yield f'<article class="message {kind}{" short" if is_short else ""}">\n'
+    yield f"<header>{' '.join(filter(None, head))}</header>\n"
     yield markup.block(content)
     yield f"{foot}</article>\n"
 

@@ -19,6 +19,9 @@ from convo.formats.base import Tally, Transcript
 from convo.formats.stylesheet import STYLE
 from convo.values import ConversationRecord, Turn
 
+NEAR_TURNS = 500
+"""How many turns of a page are laid out at once when it is opened: a browser needs less than a second for them."""
+
 
 class HtmlWriter:
     """Writes a page: a list of contents where there are several conversations, and then each of them.
@@ -52,7 +55,7 @@ class HtmlWriter:
         yield particulars.head(record, first, level)
         yield from particulars.given(record, shown.examples, level + 1)
         for each in chain([first] if first else [], turns):
-            yield from bubbles.turn(record, each, level + 1)
+            yield from bubbles.turn(record, each, level + 1, is_far=self.tally.turns >= NEAR_TURNS)
             self._count(each)
         if level > 1:
             yield '<p class="back"><a href="#contents">Back to the contents</a></p>\n'

@@ -28,7 +28,7 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 
 
 # What begins or ends a block of code in Markdown (CommonMark 0.31, section 4.5).
-_FENCE = re.compile("^ {0,3}(`{3,}|~{3,})([^\n]*)$", re.MULTILINE)
+_FENCE = re.compile("^ {0,3}(`{3,}|~{3,})([^\n]*)\n?", re.MULTILINE)
 
 
 def text(content: str) -> str:
@@ -78,9 +78,10 @@ def _parts(content: str) -> Iterator[tuple[str, bool]]:
     yield content[start:], bool(fence)
 
 
-def inline(content: str, kind: str = "said") -> str:
-    """Return a text within a line; `kind` is the class of its element."""
-    return f'<span class="{kind}" lang="" dir="auto">{text(content)}</span>'
+def inline(content: str, kind: str = "") -> str:
+    """Return a text within a line; `kind` is the class of its element, if it has one."""
+    kind = kind and f' class="{kind}"'
+    return f'<span{kind} lang="" dir="auto">{text(content)}</span>'
 
 
 def facts(told: Iterable[tuple[str, str]]) -> str:
