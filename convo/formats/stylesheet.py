@@ -145,7 +145,7 @@ details > summary { cursor: pointer; width: fit-content; max-width: 100%; }
   .message { padding: 0.45rem 0.8rem 0.55rem; }
   .message { box-decoration-break: clone; -webkit-box-decoration-break: clone; }
   .short, .unanswered, dl > div { break-inside: avoid-page; }
-  h1, h2, h3, h4, summary, .message > header, .number { break-after: avoid-page; }
+  h1, h2, h3, h4, summary, .message > header, .number, .user.short { break-after: avoid-page; }
   .text { orphans: 3; widows: 3; }
   .contents { break-after: page; }
   .contents li { break-inside: avoid; }
