@@ -144,7 +144,7 @@ class _Export:
                 for piece in self._pieces(writer, which):
                     sink.write(piece)
             except DBAPIError as error:
-                if isinstance(target, str | os.PathLike) or not sink.size_bytes:
+                if sink.is_kept_back or not sink.size_bytes:
                     raise
                 raise _broken_off(sink) from error
         self.files += 1

@@ -28,8 +28,10 @@ Target = str | os.PathLike[str] | Stream
 class Sink:
     """A stream that is written to, and how much was."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, *, is_kept_back: bool = False) -> None:
         self._stream = stream
+        self.is_kept_back = is_kept_back
+        """Whether nobody sees it before it is whole."""
         self.size_bytes = 0
 
     def write(self, text: str) -> None:
@@ -75,7 +77,7 @@ def opened(target: Target) -> Iterator[Sink]:
             yield Sink(stream)
         return
     with taking_its_place(path) as made, made.open("wb") as file:
-        yield Sink(file)
+        yield Sink(file, is_kept_back=True)
 
 
 def _special(path: Path) -> Path | None:

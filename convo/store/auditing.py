@@ -133,8 +133,8 @@ class Auditing(Ledger):
         wanted: Select[Any] = select(*(_raw(table, name) for name in dict.fromkeys((id.name, *names))))
         wanted = wanted.where(*span.where(id), *which).order_by(*table.primary_key.columns)
         size = LONG_ROWS if table in (CONVERSATIONS, EXAMPLES) else ROWS
-        read = self._session.execute(wanted, execution_options={"yield_per": size})
-        return chain.from_iterable(read.partitions())
+        with contextlib.closing(self._session.execute(wanted, execution_options={"yield_per": size})) as read:
+            yield from chain.from_iterable(read.partitions())
 
 
 class _Groups:
