@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import sys
+import re
 from pathlib import Path
 
-import pexpect
 import pytest
 
 import convo
 from tests.auditing import fill
+from tests.terminals import on_terminal
 from tests.test_cli import Run, chats, error_line, run  # noqa: F401 - fixtures
 from tests.test_verify import FORGERIES, forge
 
@@ -161,16 +161,15 @@ def test_what_is_no_file_of_heads_is_refused(
 
 
 def test_on_a_terminal_a_bar_shows_how_far_it_is(filled: str):
-    child = pexpect.spawn(
-        sys.executable,
-        ["-m", "convo", "-d", filled, "verify", "--all"],
-        dimensions=(40, 100),
-        encoding="utf-8",
-        env=os.environ | {"TERM": "xterm"},
-        timeout=60,
-    )
-    child.expect("31/31")
-    child.expect("self-consistent")
-    child.expect(pexpect.EOF)
-    child.close()
-    assert 0 == child.exitstatus
+    code, printed = on_terminal("-d", filled, "verify", "--all")
+    assert 0 == code
+    assert re.search("verifying.*100%.*self-consistent", printed, re.DOTALL)
+
+
+def test_what_is_meant_for_a_file_gets_there_while_a_bar_is_shown(filled: str, tmp_path: Path):
+    spoil(filled, "a model's name")
+    file = tmp_path / "faults.txt"
+    code, printed = on_terminal("-d", filled, "verify", "--all", rest=f"> {file}")
+    assert (6, True) == (code, "verifying" in printed)
+    assert "content: turn 3, model: it is not what was told\n" in file.read_text()
+    assert "content: turn 3" not in printed
