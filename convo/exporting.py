@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -74,8 +73,8 @@ def order(
     """
     if references and isinstance(owner, Everyone):
         raise InvalidInput("conversations that are named are somebody's: name the owner")
-    named = os.fspath(target) if isinstance(target, str | os.PathLike) else ""
-    return Order(target, references, owner_of(owner), _moment(since), form_of(form, named), tick or _unheard)
+    form = form_of(form, sinks.file_name_of(target))
+    return Order(target, references, owner_of(owner), _moment(since), form, tick or _unheard)
 
 
 def owner_of(owner: str | Everyone | None) -> str | None:

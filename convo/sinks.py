@@ -50,6 +50,13 @@ def folder_of(target: Target) -> Path | None:
     return path if path.is_dir() or named.endswith(("/", os.sep)) else None
 
 
+def file_name_of(target: Target) -> str:
+    """Return the name of the file that is meant; "" for a stream, and for a folder, whose name tells of no form."""
+    if not isinstance(target, str | os.PathLike) or folder_of(target) is not None:
+        return ""
+    return os.fspath(target)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder, for its user's eyes only, where it is missing.
 
