@@ -87,7 +87,7 @@ class ImportReport:
     @property
     def is_whole(self) -> bool:
         """Whether everything that the file tells of is in the store."""
-        return not (self.conflicts or self.refused or self.dropped)
+        return not self.faults
 
     def add(self, one: Imported) -> None:
         """Take notice of what became of one."""
