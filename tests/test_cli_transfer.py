@@ -13,6 +13,7 @@ import pexpect
 import pytest
 
 import convo
+from tests.terminals import on_terminal
 from tests.test_cli import Run, chats, error_line, run  # noqa: F401 - fixtures
 from tests.transferring import exported, small
 
@@ -87,7 +88,8 @@ def test_a_folder_gets_a_file_for_each(run: Run, filled: str, tmp_path: Path):  
         (["--all", "--owner", "acme"], 2, "--all means everyone's"),
         (["--since", "soon"], 2, "write a number and s, min, h, d or w"),
         (["nobody"], 3, "no conversation 'nobody'"),
-        (["--all", "--format", "pdf"], 1, "there is no form 'pdf'"),
+        (["--all", "--format", "pdf"], 2, "there is no form 'pdf'"),
+        (["--all", "-o", "x.pdf"], 2, "no form has files that end with .pdf"),
         (["--all", "-o", "none/x.md"], 1, "cannot be written (No such file or directory)"),
     ],
 )
@@ -95,6 +97,12 @@ def test_what_cannot_be_exported_is_told(arguments: list[str], code: int, told: 
     ran = run("-d", filled, "export", *arguments)
     assert (code, "") == (ran.code, ran.out)
     assert told in ran.err
+
+
+def test_the_name_of_a_folder_tells_of_no_form(run: Run, filled: str, tmp_path: Path):  # noqa: F811
+    (tmp_path / "chats.2026").mkdir()
+    assert 0 == run("-d", filled, "export", "--all", "-o", str(tmp_path / "chats.2026")).code
+    assert 2 == len(list((tmp_path / "chats.2026").glob("*.jsonl")))
 
 
 def test_nothing_acts_on_a_terminal(filled: str):
@@ -140,11 +148,45 @@ def test_what_was_dropped_is_told_and_fails(run: Run, empty: str):  # noqa: F811
     assert (0, "imported 0 conversations, 0 turns, 0 texts from -; 2 there already\n") == (ran.code, ran.err)
 
 
-def test_json_tells_the_same(run: Run, empty: str):  # noqa: F811
-    ran = run("-d", empty, "import", "-", "--json", piped=(CHAT + "{}\n").encode())
+def test_json_tells_the_same(run: Run, empty: str, tmp_path: Path):  # noqa: F811
+    (tmp_path / "cut.jsonl").write_text('{"type":"convo","version":1}\n')
+    files = ["-", str(tmp_path / "cut.jsonl")]
+    ran = run("-d", empty, "import", *files, "--json", piped=(CALLING + "{}\n").encode())
     told = json.loads(ran.out)
-    assert (1, 1, 1) == (ran.code, told["new"], told["refused"])
-    assert [("refused", 2)] == [(each["fate"], each["line"]) for each in told["faults"]]
+    assert (1, 1, 1, {"tool messages": 1}) == (ran.code, told["new"], told["refused"], told["dropped"])
+    piped, cut = told["files"]
+    assert [("new", 1), ("refused", 2)] == [(each["fate"], each["line"]) for each in piped["faults"]]
+    assert (None, True) == (piped["error"], "it was cut" in cut["error"])
+
+
+def test_each_time_what_was_dropped_is_told_and_fails(run: Run, empty: str):  # noqa: F811
+    for fate in ("new", "present"):
+        ran = run("-d", empty, "import", "-", piped=CALLING.encode())
+        assert (1, True) == (ran.code, ran.out.startswith(f"line 1: {fate} "))
+
+
+def test_of_several_files_each_is_named(run: Run, empty: str, tmp_path: Path):  # noqa: F811
+    files = [str(tmp_path / name) for name in ("one.jsonl", "two.jsonl")]
+    for each in files:
+        Path(each).write_text(CHAT + "{}\n")
+    ran = run("-d", empty, "import", *files)
+    assert [f"{each}, line 2: refused: no list of 'messages'" for each in files] == ran.out.splitlines()
+
+
+def test_what_came_before_a_file_broke_off_is_told(
+    run: Run,  # noqa: F811
+    empty: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("convo.sources.MAX_LINE_BYTES", 1000)
+    lines = [CHAT.replace("hi", f"hi {number}") for number in range(300)]
+    (tmp_path / "long.jsonl").write_text("".join([*lines, "x" * 2000]))
+    ran = run("-d", empty, "import", str(tmp_path / "long.jsonl"), "--lenient")
+    assert (1, True) == (ran.code, "line 301 of" in ran.err)
+    with convo.Store(empty) as store:
+        count = len(store.list(limit=400))
+    assert f"imported {count} conversations, {count} turns, {2 * count} texts from" in error_line(ran)
 
 
 def test_all_files_are_read_and_one_that_cannot_be_fails(run: Run, empty: str, tmp_path: Path):  # noqa: F811
@@ -173,16 +215,37 @@ def test_a_conflict_is_told_and_new_ids_make_another_one(run: Run, filled: str, 
 
 def test_an_unknown_form_is_told(run: Run, empty: str):  # noqa: F811
     ran = run("-d", empty, "import", "-", "--format", "pdf", piped=b"x")
-    assert (1, True) == (ran.code, error_line(ran).startswith("error: there is no form 'pdf'"))
+    assert (2, True) == (ran.code, "there is no form 'pdf'" in error_line(ran))
+    ran = run("-d", empty, "import", "-", "--format", "html", piped=b"x")
+    assert (2, True) == (ran.code, "html is written, and not read" in error_line(ran))
+    assert not Path(empty.removeprefix("sqlite:///")).exists()
 
 
 def test_a_bar_is_shown_on_a_terminal_and_is_gone_at_the_end(filled: str, empty: str, tmp_path: Path):
     file = tmp_path / "chats.jsonl"
     file.write_bytes(everything(filled))
-    command = f"{sys.executable} -m convo -d {empty} import {file}"
-    printed = pexpect.run(command, encoding="utf-8", timeout=60, dimensions=(24, 200))
-    assert "importing" in printed
+    code, printed = on_terminal("-d", empty, "import", str(file))
+    assert (0, True) == (code, "importing" in printed)
     assert "imported 2 conversations" in printed.splitlines()[-1]
+
+
+def test_what_takes_no_time_has_no_bar(filled: str, empty: str, tmp_path: Path):
+    file = tmp_path / "chats.jsonl"
+    file.write_bytes(everything(filled))
+    command = f"{sys.executable} -m convo -d {empty} import {file}"
+    assert "importing" not in pexpect.run(command, encoding="utf-8", timeout=60)
+
+
+def test_what_is_meant_for_a_file_gets_there_while_a_bar_is_shown(filled: str, empty: str, tmp_path: Path):
+    written, told = tmp_path / "written.jsonl", tmp_path / "told.txt"
+    with convo.Store(filled) as store:
+        store.create(name="long", messages=["a", "b"] * 400)
+    code, printed = on_terminal("-d", filled, "export", "--all", rest=f"> {written}")
+    assert (0, True, everything(filled)) == (code, "exporting" in printed, written.read_bytes())
+    (tmp_path / "chat.jsonl").write_text(CALLING)
+    code, printed = on_terminal("-d", empty, "import", str(tmp_path / "chat.jsonl"), rest=f"> {told}")
+    assert (1, True) == (code, told.read_text().endswith(": dropped: tool messages: 1\n"))
+    assert "line 1" not in printed
 
 
 # ---- backup

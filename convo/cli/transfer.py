@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +18,7 @@ from convo.cli.progress import shown
 
 if TYPE_CHECKING:
     from convo.audits import Everyone
+    from convo.errors import InvalidFile
     from convo.sinks import Stream
     from convo.stores import Store
     from convo.transfers import Exported, Imported, ImportReport
@@ -54,8 +58,11 @@ def export(
         raise typer.BadParameter("name conversations, or say --all, --owner or --since", param_hint="ID")
     whose: str | Everyone | None = EVERYONE if whole else owner
     age = None if since is None else span(since)
+    form = _form_written(form, output)
     target: str | Stream = _output() if output == "-" else output
-    with open_store(context) as store, shown("exporting") as progress:
+    # a bar has no place among the texts
+    is_elsewhere = output != "-" or not sys.stdout.isatty()
+    with open_store(context) as store, shown("exporting", is_wanted=is_elsewhere) as progress:
         done = store.export(target, *references or (), format=form, owner=whose, since=age, progress=progress)
     note(_exported(done, output))
 
@@ -80,22 +87,53 @@ def import_(
     """Store the conversations of files; what the store has already is left as it is.
 
     Each comes whole or not at all, and is verified. With --owner only his are taken, and what tells of no owner becomes
-    his. Exit code 1 if anything was dropped, refused or in conflict, unless --lenient.
+    his. Exit code 1 if anything was dropped, refused or in conflict, unless --lenient, and if a file cannot be read.
     """
     from convo.audits import EVERYONE
+    from convo.cli.output import say_json
 
+    _check_read(form)
     owner = _owner(context, owner)
     whose: str | Everyone = EVERYONE if owner is None else owner
     terms: dict[str, Any] = {"dry_run": dry_run, "lenient": lenient, "new_ids": new_ids, "format": form, "owner": whose}
+    say_more = None if as_json else partial(_tell, of_several=len(files) > 1)
     with open_store(context) as store:
-        done = [_import(store, file, terms, as_json=as_json) for file in files]
-    if any(each is None or not (each.is_whole or lenient) for each in done):
+        done = [_import(store, file, terms, say_more) for file in files]
+    if as_json:
+        say_json(_as_json(done))
+    if any(each.error or not (each.report.is_whole or lenient) for each in done):
         raise typer.Exit(EXIT_FAILURE)
 
 
 def _owner(context: typer.Context, owner: str | None) -> str | None:
     before: str | None = context.obj["owner"]
     return before if owner is None else owner
+
+
+# ---- which form
+
+
+def _form_written(form: str | None, output: str) -> str:
+    """Return the name of the form that is meant, found before a store is opened."""
+    from convo import sinks
+    from convo.errors import InvalidInput
+    from convo.formats.catalog import form_of
+
+    try:
+        return form_of(form, "" if output == "-" else sinks.file_name_of(output))
+    except InvalidInput as error:
+        raise typer.BadParameter(str(error), param_hint="--format") from None
+
+
+def _check_read(form: str | None) -> None:
+    from convo.errors import InvalidInput
+    from convo.formats.catalog import check_read, form_of
+
+    try:
+        if form is not None:
+            check_read(form_of(form, ""))
+    except InvalidInput as error:
+        raise typer.BadParameter(str(error), param_hint="--format") from None
 
 
 # ---- what is written
@@ -139,43 +177,73 @@ def _listed(around: str, counts: Mapping[str, int]) -> str:
 # ---- what is read
 
 
-def _import(store: Store, file: str, terms: Mapping[str, Any], *, as_json: bool) -> ImportReport | None:
-    """Import a file, and tell what became of it; return None when it cannot be read."""
-    from convo.cli.output import note_error, say_json
-    from convo.errors import InvalidFile
+@dataclass(slots=True)
+class _Read:
+    """What became of a file."""
 
-    told: list[Imported] = []
+    file: str
+    report: ImportReport
+    told: list[Imported] = field(default_factory=list)
+    """What of it is not wholly in the store, when it is told at the end."""
+    error: InvalidFile | None = None
+    """Why it was not read, or no further."""
+
+
+def _import(
+    store: Store, file: str, terms: Mapping[str, Any], say_more: Callable[[str, Imported], None] | None
+) -> _Read:
+    """Import a file, and tell what became of it: at once, or with None at the end."""
+    from convo.cli.output import note_error
+    from convo.errors import InvalidFile
+    from convo.transfers import ImportReport
+
+    read = _Read(file, ImportReport())
 
     def report(one: Imported) -> None:
+        read.report.add(one)
         if not one.is_whole:
-            (told.append if as_json else _tell)(one)
+            if say_more is None:
+                read.told.append(one)
+            else:
+                say_more(file, one)
 
     try:
         with shown("importing") as progress:
-            source = sys.stdin.buffer if file == "-" else file
-            done = store.import_(source, report=report, progress=progress, **terms)
+            store.import_(sys.stdin.buffer if file == "-" else file, report=report, progress=progress, **terms)
     except InvalidFile as error:
         note_error(error)
-        return None
-    if as_json:
-        say_json({"file": file, **_totals(done), "faults": told})
-    else:
-        _show(file, done, dry_run=terms["dry_run"])
-    return done
+        read.error = error
+    if say_more is not None and (read.error is None or read.report != ImportReport()):
+        _show(file, read.report, dry_run=terms["dry_run"])
+    return read
 
 
-def _tell(one: Imported) -> None:
+def _tell(file: str, one: Imported, *, of_several: bool) -> None:
     """Print what of a conversation is not in the store, and why."""
     from convo.cli.output import say
 
-    about = f"line {one.line}: {one.fate}" + (f" {one.conversation}" if one.conversation else "")
+    where = f"{file}, line {one.line}" if of_several else f"line {one.line}"
+    about = f"{one.fate} {one.conversation}" if one.conversation else one.fate
     why = "; ".join(filter(None, [one.why, _listed("dropped: {}", one.dropped)]))
-    say(f"{about}: {why}")
+    say(f"{where}: {about}: {why}")
 
 
-def _totals(done: ImportReport) -> dict[str, Any]:
-    names = ("new", "present", "conflicts", "refused", "turns", "texts", "dropped")
-    return {name: getattr(done, name) for name in names}
+_TOTALS = ("new", "present", "conflicts", "refused", "turns", "texts", "dropped")
+
+
+def _as_json(done: Sequence[_Read]) -> dict[str, Any]:
+    """Return what became of all files, and of each one, for programs."""
+    files = [
+        {
+            "file": each.file,
+            "error": None if each.error is None else str(each.error),
+            **{name: getattr(each.report, name) for name in _TOTALS},
+            "faults": each.told,
+        }
+        for each in done
+    ]
+    totals = {name: sum(getattr(each.report, name) for each in done) for name in _TOTALS[:-1]}
+    return {**totals, "dropped": sum((each.report.dropped for each in done), Counter()), "files": files}
 
 
 def _show(file: str, done: ImportReport, *, dry_run: bool) -> None:
