@@ -8,11 +8,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pexpect
 import pytest
 
 import convo
+from convo.formats import rows
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -80,6 +82,15 @@ def test_the_commands_of_a_page_print_what_it_shows(name: str, tmp_path: Path, m
             words = re.sub(r"^(convo|python)\b", lambda word: PROGRAMS[word[0]], command)
             ran = subprocess.run(words, shell=True, capture_output=True, text=True)
             assert (command, without_ids("\n".join(shown))) == (command, without_ids(ran.stdout))
+
+
+def test_the_export_page_names_every_key_of_a_line():
+    page = (ROOT / "docs" / "export.md").read_text()
+    for line in get_args(rows.AnyLine):
+        keys = get_type_hints(line)
+        kind = get_args(keys.pop("type"))[0]
+        (told,) = re.findall(rf"^\| `{kind}` \|.*\|.*\|$", page, re.MULTILINE)
+        assert [] == [each for each in keys if f"`{each}`" not in told and kind != "unlinked"], kind
 
 
 PROGRAMS = {"python": sys.executable, "convo": f"{sys.executable} -m convo"}
