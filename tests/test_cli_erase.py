@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 import convo
-from convo.cli.erase import _span
+from convo.cli.options import span
 from tests.test_cli import Run, chats, error_line, run  # noqa: F401 - fixtures
 from tests.test_erasing import grow_old
 
@@ -121,4 +121,4 @@ def test_an_age_that_is_none_is_a_usage_error(run: Run, filled: str, age: str): 
 
 def test_ages_are_of_these_units():
     units = {"90s": 90, "2min": 120, "3h": 3 * 3600, "1 d": 86400, "2w": 14 * 86400}
-    assert {each: timedelta(seconds=length) for each, length in units.items()} == {each: _span(each) for each in units}
+    assert {each: timedelta(seconds=length) for each, length in units.items()} == {each: span(each) for each in units}
