@@ -54,7 +54,12 @@ class Order:
             InvalidFile: it cannot be written there.
             StoreError: the store failed; a file is not there then, and a stream not whole.
         """
-        return database.read(lambda repository: _Export(self, repository).run())
+
+        def work(repository: ConversationRepository) -> Exported:
+            with repository.leaving_nothing_open():
+                return _Export(self, repository).run()
+
+        return database.read(work)
 
 
 def order(

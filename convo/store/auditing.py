@@ -12,11 +12,11 @@ import uuid
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from itertools import chain, groupby
+from itertools import chain, compress, groupby
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, Select, Table, Text, select, type_coerce
+from sqlalchemy import ColumnElement, CursorResult, Select, Table, Text, select, type_coerce
 from sqlalchemy.types import NullType
 
 from convo.afterthoughts import KINDS, Afterthoughts
@@ -53,6 +53,9 @@ _EXAMPLE = ("position", "tokens", "input", "input_salt", "output", "output_salt"
 
 class Auditing(Ledger):
     """Everything that is read to verify conversations."""
+
+    _being_read: Sequence[CursorResult[Any]] = ()
+    """Statements of which not all rows were fetched, and some that were read to their end."""
 
     @contextlib.contextmanager
     def reading_anything(self) -> Iterator[None]:
@@ -133,8 +136,24 @@ class Auditing(Ledger):
         wanted: Select[Any] = select(*(_raw(table, name) for name in dict.fromkeys((id.name, *names))))
         wanted = wanted.where(*span.where(id), *which).order_by(*table.primary_key.columns)
         size = LONG_ROWS if table in (CONVERSATIONS, EXAMPLES) else ROWS
-        with contextlib.closing(self._session.execute(wanted, execution_options={"yield_per": size})) as read:
-            yield from chain.from_iterable(read.partitions())
+        return chain.from_iterable(self._partitions(wanted, size))
+
+    def _partitions(self, wanted: Select[Any], size: int) -> Iterator[Sequence[Any]]:
+        """Yield the rows of a statement as they are asked for, some at a time."""
+        read = cast("CursorResult[Any]", self._session.execute(wanted, execution_options={"yield_per": size}))
+        is_open = [each.cursor is not None for each in self._being_read]
+        self._being_read = [*compress(self._being_read, is_open), read]
+        return read.partitions()
+
+    @contextlib.contextmanager
+    def leaving_nothing_open(self) -> Iterator[None]:
+        """Close in the end what the block did not read to its end: while nobody else has the connection."""
+        try:
+            yield
+        finally:
+            for each in self._being_read:
+                each.close()
+            self._being_read = []
 
 
 class _Groups:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -74,6 +73,5 @@ class Exporting(Preferences, Auditing):
             yield from self._turns(record, low, min(low + TURNS_READ - 1, record.turn_count))
 
     def _as_they_come(self, wanted: Select[Any]) -> Iterator[rows.AnyRow]:
-        with contextlib.closing(self._session.execute(wanted, execution_options={"yield_per": LONG_ROWS})) as read:
-            for some in read.partitions():
-                yield from some
+        for some in self._partitions(wanted, LONG_ROWS):
+            yield from some

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
 
 import convo
 from tests.faults.proxy import Fate, Nth, Proxy, let_pass
@@ -92,3 +94,21 @@ def test_the_reader_of_a_pipe_is_told_too_and_hears_nothing_twice(lost: convo.St
     assert proxy.rule.has_struck
     assert exported(lost).startswith(read[0])
     assert read[0].count(b'{"type":"convo"') == 1
+
+
+def test_what_was_not_read_is_closed_before_somebody_else_has_the_connection(postgres_store_url: str):
+    """Closing a cursor of the server's later would be a statement in another one's transaction, and end that."""
+    with convo.Store(
+        create_engine(postgres_store_url.replace("postgresql:", "postgresql+psycopg:"), pool_size=1)
+    ) as store:
+        store.create(messages=["x"] * 2000)
+        try:
+            store.export(io.BytesIO(), progress=lambda *_: 1 // 0)
+        except ZeroDivisionError as error:
+            kept = [error]
+        with store.engine.connect() as connection:
+            connection.execute(text("SELECT 1"))
+            kept.clear()  # and what stands in the frames of its traceback
+            gc.collect()
+            assert 1 == connection.scalar(text("SELECT 1"))
+        store.engine.dispose()
