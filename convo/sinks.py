@@ -80,7 +80,7 @@ def opened(target: Target) -> Iterator[Sink]:
     path = Path(target)
     special = _special(path)
     if special is not None:
-        with _translated(path, "written"), special.open("wb") as stream:
+        with _translated(path, "written"), special.open("ab") as stream:
             yield Sink(stream)
         return
     with taking_its_place(path) as made, made.open("wb") as file:
@@ -88,11 +88,22 @@ def opened(target: Target) -> Iterator[Sink]:
 
 
 def _special(path: Path) -> Path | None:
-    """Return the path of a pipe or a device; None for what is, or will be, a file."""
+    """Return the path of a pipe, a device or an open file (/dev/stdout); None for what is, or will be, a file.
+
+    An open file is written to as it was opened: in its place, and behind what it has. The name is the system's, and
+    nobody's to replace.
+    """
     with contextlib.suppress(OSError):
-        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+        if path.is_dir():
+            return None
+        if not stat.S_ISREG(path.stat().st_mode) or _is_of_the_system(path.parent.resolve()):
             return path
     return None
+
+
+def _is_of_the_system(folder: Path) -> bool:
+    """Return whether the names in a folder are those of devices and open files; /dev/shm has files like any other."""
+    return folder in (Path("/dev"), Path("/dev/fd")) or folder.is_relative_to("/proc")
 
 
 @contextlib.contextmanager

@@ -177,6 +177,18 @@ def test_a_named_pipe_is_written_to(memory: convo.Store, tmp_path: Path):
     assert [exported(memory, owner="acme")] == read
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="NOT RUN: there is no /proc")
+@pytest.mark.parametrize("folder", ["/dev/fd", "/proc/self/fd"])
+def test_an_open_file_is_written_to_as_it_was_opened(folder: str, memory: convo.Store, tmp_path: Path):
+    small(memory)
+    with (tmp_path / "log").open("ab") as log:
+        log.write(b"before\n")
+        log.flush()
+        memory.export(f"{folder}/{log.fileno()}", owner="acme", format="jsonl")
+    assert b"before\n" + exported(memory, owner="acme") == (tmp_path / "log").read_bytes()
+    assert {"log"} == names(tmp_path)
+
+
 def test_what_a_stream_raises_comes_out_as_it_is(memory: convo.Store):
     class Gone:
         def write(self, content: bytes) -> None:
