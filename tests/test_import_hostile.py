@@ -19,6 +19,7 @@ import convo
 from convo import sources
 from convo.store.rows import CONVERSATIONS
 from convo.testing import ScriptedClient
+from tests.test_verify import cells, is_missed
 from tests.transferring import Line, exported, failure, fates, imported, parsed, relinked, small, unsound, written
 
 
@@ -180,6 +181,29 @@ def test_an_event_that_was_not_linked_is_exported_as_it_is_and_refused(memory: c
         _, [told] = imported(other, file)
         assert ("refused", 0) == (told.fate, count(other))
         assert 1 == imported(other, file, new_ids=True)[0].new
+
+
+def test_whatever_is_changed_in_what_was_imported_is_found():
+    """Its journal tells of the times of each turn, of the form, and of answers that were not chosen."""
+    file = exported_as_markdown()
+    with convo.Store("sqlite://") as store:
+        imported(store, file)
+        assert [] == unsound(store)
+        with store.engine.connect() as connection:
+            driver = connection.connection.dbapi_connection
+            everything = list(cells(driver))
+        assert [] == sorted({f"{each[:2]}" for each in everything if is_missed(store, *each)})
+        assert 100 < len(everything)
+
+
+def exported_as_markdown() -> bytes:
+    """Return a file with all that a conversation of a file can have."""
+    file = io.BytesIO()
+    with convo.Store("sqlite://") as store:
+        talk = small(store)
+        talk.erase(3, scrub=False)
+        store.export(file, owner="acme", format="md")
+    return file.getvalue()
 
 
 # ---- what is no file of conversations

@@ -112,6 +112,14 @@ def test_hostile_texts_come_back_to_the_byte(said: list[str], answers: list[str]
         check_same(store, other)
 
 
+def test_long_texts_come_back_to_the_byte(memory: convo.Store, both: convo.Store):
+    long = ["x" * 100_000, "🙂\u2028\x01" * 15_000, '{"type":"end"}\n' * 7_000]
+    talk = memory.create(context=long[2], messages=long + long[:1], model="offline/echo")
+    talk.erase(1, scrub=False)
+    check_same(memory, both)
+    assert long[1:] == [each.content for each in both.get(talk.id).messages()][1:3]
+
+
 def test_a_turn_that_was_being_answered_is_nobodys_there(memory: convo.Store, both: convo.Store):
     talk = memory.create(name="talk", model="offline/echo", messages=["a", "b"])
     files: list[bytes] = []
@@ -171,6 +179,18 @@ def test_a_dry_run_tells_the_same_and_changes_nothing(memory: convo.Store, both:
     assert (before, 1) == (exported(both), report.new)
     assert (report, told) == imported(both, file)
     assert (0, 1) == tuple(getattr(imported(both, file, dry_run=True)[0], name) for name in ("new", "present"))
+
+
+def test_a_dry_run_commits_nothing(memory: convo.Store, both: convo.Store):
+    small(memory)
+    commits: list[object] = []
+    file = exported(memory)
+    event.listen(both.engine, "commit", commits.append)
+    for terms in ({}, {"new_ids": True}):
+        imported(both, file, dry_run=True, **terms)
+    assert [] == commits
+    imported(both, file)
+    assert commits
 
 
 @pytest.mark.parametrize(
