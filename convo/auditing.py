@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from convo.audits import Fault, Head, Promise, Verdict
 from convo.errors import StoredDataError
+from convo.evidence import Evidence
 from convo.store.auditing import PAGE, Span
 from convo.store.database import Database
 from convo.store.repository import ConversationRepository
@@ -102,19 +103,21 @@ def _read(database: Database, work: Callable[[ConversationRepository], Result]) 
 def _verified(
     repository: ConversationRepository, span: Span, heads: Heads, tick: Tick = lambda _: None
 ) -> list[Verdict]:
-    found = []
-    for each in repository.evidence(span):
-        if isinstance(each, str):
-            found.append(_faulty(each, Fault(Promise.COMPLETENESS, "rows name it, and it is not there")))
-            continue
-        try:
-            found.append(verify(each, heads.get(each.conversation.id, ()), tick))
-        except DBAPIError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever somebody has made of its rows, the others are verified
-            what = f"it cannot be verified: its rows or events make no sense ({type(error).__name__})"
-            found.append(_faulty(each.conversation.id, Fault(Promise.CONTENT, what)))
-    return found
+    with repository.leaving_nothing_open():
+        return [_verdict(each, heads, tick) for each in repository.evidence(span)]
+
+
+def _verdict(evidence: Evidence | str, heads: Heads, tick: Tick) -> Verdict:
+    if isinstance(evidence, str):
+        return _faulty(evidence, Fault(Promise.COMPLETENESS, "rows name it, and it is not there"))
+    id = evidence.conversation.id
+    try:
+        return verify(evidence, heads.get(id, ()), tick)
+    except DBAPIError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever somebody has made of its rows, the others are verified
+        what = f"it cannot be verified: its rows or events make no sense ({type(error).__name__})"
+        return _faulty(id, Fault(Promise.CONTENT, what))
 
 
 def _faulty(id: str, fault: Fault) -> Verdict:

@@ -166,7 +166,9 @@ class Receiver:
             if len(waiting[table]) == BATCH:
                 self._flush(waiting)
         self._flush(waiting)
-        verdict = verify(next(iter(self.repository.evidence(Span(only=told["id"])))))  # type: ignore[arg-type]  # it is there
+        with self.repository.leaving_nothing_open():
+            found = next(iter(self.repository.evidence(Span(only=told["id"]))))
+            verdict = verify(found)  # type: ignore[arg-type]  # it is there
         if not verdict.is_sound:
             raise Refusal(f"it is not what its journal tells: {verdict.faults[0]}")
 
