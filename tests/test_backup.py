@@ -16,6 +16,9 @@ from tests.conftest import opened
 from tests.faults.worker import Tell, Worker
 from tests.transferring import exported, failure, unsound
 
+if sys.platform != "win32":
+    import resource
+
 LITE = {"file": ("sync", "sqlite_store"), "trio": ("trio", "sqlite_store"), "memory": ("sync", "memory")}
 
 
@@ -90,20 +93,17 @@ def test_what_is_there_already_is_never_replaced(lite: convo.Store, tmp_path: Pa
     assert "cannot be written" in failure(convo.InvalidFile, lambda: lite.backup(tmp_path / "none" / "x"))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="NOT RUN: there is no /dev/shm")
+@pytest.mark.skipif(sys.platform == "win32", reason="NOT RUN: no file can be limited")
 def test_a_backup_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with convo.Store(f"sqlite:///{tmp_path / 'chats.db'}") as store:
         ConversationFactory(store=store, turns=500)
-        if sys.platform != "win32":
-            import resource
-
-            before = resource.getrlimit(resource.RLIMIT_FSIZE)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
-            try:
-                with pytest.raises(convo.StoreError):
-                    store.backup(tmp_path / "backup.db")
-            finally:
-                resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+        try:
+            with pytest.raises(convo.StoreError):
+                store.backup(tmp_path / "backup.db")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert [] == [each.name for each in tmp_path.iterdir() if "backup" in each.name]
 
 

@@ -13,11 +13,13 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # Python's str.splitlines(), and readers that are built like it, see a line end in each of these.
 _LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
 
 def written(value: Any) -> str:  # noqa: ANN401 - JSON
     """Return a value as compact JSON of one line, whatever a reader takes for a line end; other text stays readable."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return _LINE_ENDS.sub(escaped, text)
+    text = _encode(value)
+    return text if text.isascii() else _LINE_ENDS.sub(escaped, text)
 
 
 def escaped(found: re.Match[str]) -> str:

@@ -22,6 +22,7 @@ from convo import journal
 from convo.errors import InvalidFile, StoredDataError
 from convo.evidence import OF_REQUEST, TEXT_FIELDS, TURN_FIELDS, Cursor, Row, StoredRows
 from convo.formats.base import Line, Tally
+from convo.formats.json_text import written
 from convo.formats.rows import parsed
 from convo.values import ConversationRecord
 
@@ -29,8 +30,6 @@ VERSION = 1
 
 CHUNK = 200
 """How many lines are yielded at once."""
-
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 _EXAMPLE = ("type", "position", "tokens", "input", "input_salt", "output", "output_salt")
 _TURN = ("type", "number", *TURN_FIELDS[:-1], "held", *OF_REQUEST)
@@ -101,12 +100,7 @@ class JsonLinesWriter:
 
 
 def _line(values: dict[str, Any]) -> str:
-    """Return a JSON object as a line; what some readers take for the end of one is escaped."""
-    line = _encode(values)
-    if not line.isascii():
-        for mark in "\x85\u2028\u2029":
-            line = line.replace(mark, f"\\u{ord(mark):04x}")
-    return f"{line}\n"
+    return f"{written(values)}\n"
 
 
 def _conversation(stored: StoredRows) -> str:
@@ -144,7 +138,7 @@ def _events(events: Iterable[Row]) -> Iterator[str]:
     head = journal.GENESIS
     for _, number, kind, digest, body in events:
         if journal.link(head, number, kind, body) == digest and b"\n" not in body:
-            told = f'"number":{number},"kind":{_encode(kind)},"digest":"{journal.encode(digest)}"'
+            told = f'"number":{number},"kind":{written(kind)},"digest":"{journal.encode(digest)}"'
             yield f'{{"type":"event",{told},"body":{body.decode()}}}\n'
         else:
             row = ("unlinked", number, kind, _bytes(digest), _bytes(body))
