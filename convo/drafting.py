@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import uuid_utils.compat
 
-from convo import prepare
+from convo import journal, prepare
 from convo.call import ending
 from convo.errors import InvalidInput
 from convo.formats.base import Draft, DraftReply, DraftTurn
@@ -23,7 +23,7 @@ from convo.store.conversations import NewConversation
 from convo.store.given import GivenTurn
 from convo.text import clean_message
 from convo.tokens import estimate
-from convo.transfers import Fate, Imported
+from convo.transfers import ANOTHER_OWNERS, Fate, Imported
 from convo.values import MINIMAL, MODEL, USER, Example, Message
 
 FIRST_TIME = datetime(1970, 1, 1, tzinfo=UTC)
@@ -54,19 +54,20 @@ def drafted(draft: Draft, form: str, *, owner: str | None, new_id: bool) -> Draf
     Raises:
         InvalidInput, AuthorError: it cannot be stored; the error tells why, and quotes no text of it.
     """
-    told_owner = prepare.owner_of(draft.owner) if owner is None else prepare.owner_of(owner)
-    if draft.owner is not None and prepare.owner_of(draft.owner) != told_owner:
-        raise InvalidInput("it is another owner's")
+    told_owner = prepare.owner_of(draft.owner)
+    whose = told_owner if owner is None else owner
+    if draft.owner is not None and told_owner != whose:
+        raise InvalidInput(ANOTHER_OWNERS)
     dropped = Counter(draft.dropped)
     names = authors(draft.authors) if draft.authors is not None else AUTHORS
     context = _message(draft.context, "context", "") if draft.context is not None else None
     history = list(_turns(draft, names, dropped))
     new = NewConversation(
-        id=_id(draft, told_owner, new_id=new_id),
+        id=_id(draft, whose, new_id=new_id),
         model=prepare.model_label(draft.model or default_model()),
         context=context,
         examples=[_example(*each) for each in draft.examples],
-        owner=told_owner,
+        owner=whose,
         name=prepare.conversation_name(draft.name) if draft.name is not None else None,
         title=prepare.label(draft.title, "title") if draft.title is not None else None,
         metadata=prepare.checked_metadata(draft.metadata),
@@ -153,8 +154,7 @@ def _told_time(at: datetime | None, dropped: Counter[str], otherwise: datetime) 
 
 def _whole(at: datetime) -> datetime:
     """Return a time in UTC, in the milliseconds in which the store has it."""
-    at = at.astimezone(UTC)
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+    return journal.in_milliseconds(at.astimezone(UTC))
 
 
 # ---- ids, and what else tells conversations apart

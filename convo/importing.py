@@ -20,7 +20,7 @@ from convo.receiving import FileRow, Receiver, Rows
 from convo.sources import Given, Source
 from convo.store.database import Database
 from convo.store.repository import ConversationRepository
-from convo.transfers import Fate, Imported
+from convo.transfers import ANOTHER_OF_ID, Fate, Imported
 
 PAGE_TEXTS, PAGE_CONVERSATIONS = 2_000, 200
 """How many texts, and conversations, are stored in one transaction, if one conversation alone does not have more."""
@@ -169,8 +169,7 @@ class Import:
             owner, _ = standing
             if owner == new.owner and self._is_same(repository, drafted):
                 return drafted.outcome(Fate.PRESENT)
-            why = "the store has another one of that id"
-            return Imported(Fate.CONFLICT, drafted.draft.line, new.id, why=why)
+            return Imported(Fate.CONFLICT, drafted.draft.line, new.id, why=ANOTHER_OF_ID)
         try:
             repository.create(new)
         except NameTaken:

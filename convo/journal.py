@@ -97,6 +97,11 @@ def labels(authors: Sequence[str], metadata: Mapping[str, Any], name: str | None
     return json.dumps(named, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
+def in_milliseconds(at: datetime) -> datetime:
+    """Return a time without what event bodies do not tell of it."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+
 def timestamp(at: datetime) -> str:
     """Return a UTC time as it stands in event bodies: milliseconds and Z."""
     return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table
@@ -17,14 +16,15 @@ from sqlalchemy.exc import DataError, IntegrityError
 from convo import journal
 from convo.audits import Head
 from convo.errors import AuthorError, InvalidInput, NameTaken
+from convo.formats.catalog import LOSSLESS
 from convo.store.auditing import Span
 from convo.store.conversations import NewConversation
 from convo.store.given import GivenTurn
 from convo.store.importing import HOLDER
 from convo.store.repository import ConversationRepository
-from convo.store.rows import EVENTS, EXAMPLES, MESSAGES, TURNS
-from convo.transfers import Fate, Imported
-from convo.values import DONE, USER, Example, Message, Parameters
+from convo.store.rows import EVENTS, EXAMPLES, MESSAGES, TURNS, parameters
+from convo.transfers import ANOTHER_OF_ID, ANOTHER_OWNERS, Fate, Imported
+from convo.values import DONE, USER, Example, Message
 from convo.verifying import verify
 
 BATCH = 1000
@@ -33,7 +33,6 @@ BATCH = 1000
 HEADS = ("convo", "conversation", "end", None)
 """The kinds of lines that belong to no conversation which began before them; None is one that cannot be read."""
 
-ANOTHER_OWNERS = "it is another owner's"
 NEW_JOURNAL = "its journal begins anew: of what was sent, and of what was counted, nothing is kept"
 
 Told = dict[str, Any]
@@ -144,14 +143,14 @@ class Receiver:
             told = each.told
             goes_on |= (told.get("number"), told.get("digest")) == (standing.length, standing.digest)
         if owner != found.told["owner"]:
-            raise Refusal("the store has another one of that id", Fate.CONFLICT)
+            raise Refusal(ANOTHER_OF_ID, Fate.CONFLICT)
         if standing == head:
             return found.outcome(Fate.PRESENT)
         if self.repository.goes_through(head):
             raise Refusal(f"the store's has gone on since, by {standing.length - head.length} events", Fate.CONFLICT)
         if goes_on:
             raise Refusal(f"the file's has gone on since, by {head.length - standing.length} events", Fate.CONFLICT)
-        raise Refusal("the store has another one of that id", Fate.CONFLICT)
+        raise Refusal(ANOTHER_OF_ID, Fate.CONFLICT)
 
     # ---- as it is
 
@@ -248,9 +247,9 @@ def _new(told: Told, rest: Iterable[FileRow]) -> NewConversation:
         history=_history(rows, authors, told["turn_count"]),
         metadata=told["metadata"],
         authors=authors,
-        parameters=_parameters(told["parameters"]),
-        created_at=_whole(told["created_at"]),
-        imported="jsonl",
+        parameters=parameters(told["parameters"], told["id"]),
+        created_at=journal.in_milliseconds(told["created_at"]),
+        imported=LOSSLESS,
         **{name: told[name] for name in ("owner", "name", "title", "model", "input_token_limit", "trim")},
     )
 
@@ -281,8 +280,8 @@ def _turn(rows: Rows, authors: tuple[str, str]) -> GivenTurn:
     chosen = told["chosen"] if told["state"] == DONE else None
     if [each.candidate for each in answers] != list(range(len(answers))) or (chosen or 0) > max(len(answers) - 1, 0):
         raise Refusal(f"turn {told['number']} has not the answers that it should have")
-    began = _whole(told["created_at"])
-    return GivenTurn(asked or Message(), answers, chosen, began, _whole(told["finished_at"] or began))
+    began = journal.in_milliseconds(told["created_at"])
+    return GivenTurn(asked or Message(), answers, chosen, began, journal.in_milliseconds(told["finished_at"] or began))
 
 
 def _while(rows: Rows, *kinds: str) -> Iterator[FileRow]:
@@ -298,13 +297,3 @@ def _message(told: Told, authors: tuple[str, str], model: str | None) -> Message
 
 def _example(told: Told) -> Example:
     return Example(told["input"], told["output"], told["tokens"])
-
-
-def _parameters(told: Told) -> Parameters:
-    made: Told = {name: tuple(each) if isinstance(each, list) else each for name, each in told.items()}
-    return Parameters(**made)
-
-
-def _whole(at: datetime) -> datetime:
-    """Return a time in the milliseconds in which the journal tells of times."""
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)

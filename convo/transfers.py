@@ -62,7 +62,11 @@ class Imported:
         return self.fate in (Fate.NEW, Fate.PRESENT) and not self.dropped
 
 
+ANOTHER_OWNERS, ANOTHER_OF_ID = "it is another owner's", "the store has another one of that id"
+"""Why a conversation is refused, or a conflict."""
+
 FAULTS_TOLD = 20
+"""Of how many conversations a report tells what is missing."""
 
 
 @dataclass(slots=True)

@@ -197,6 +197,19 @@ def opened(request: pytest.FixtureRequest) -> Iterator[convo.Store]:
         assert store.engine.pool.checkedout() == 0 if kind != "memory" else True
 
 
+@pytest.fixture
+def memory() -> Iterator[convo.Store]:
+    """Return a store in memory, for what is the same on all databases."""
+    with convo.Store("sqlite://") as store:
+        yield store
+
+
+@pytest.fixture(params=[("sync", "sqlite_store"), ("asyncio", "postgres_store")], ids=["sqlite", "async-postgres"])
+def both(request: pytest.FixtureRequest) -> Iterator[convo.Store]:
+    """Return a store of each shell, on each database, once."""
+    yield from opened(request)
+
+
 @pytest.fixture(params=SHELLS[:3])
 def sync_store(request: pytest.FixtureRequest) -> Iterator[convo.Store]:
     """Return an open store, once for each kind of database; for what lies below the shells."""

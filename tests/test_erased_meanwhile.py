@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -39,12 +39,6 @@ def asked(store: convo.Store, act: Callable[[convo.Conversation], object]) -> tu
     for text in (LONG, LONG):
         talk.send(text)
     return talk, model
-
-
-@pytest.fixture
-def memory() -> Iterator[convo.Store]:
-    with convo.Store("sqlite://") as store:
-        yield store
 
 
 ACTS: dict[str, tuple[Callable[[convo.Conversation], object], str | None]] = {

@@ -6,7 +6,7 @@ import json
 import random
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from convo.store import erasing
 from convo.store.rows import CONVERSATIONS, EXAMPLES, MESSAGES, TURNS
 from convo.store.tables import Base
 from convo.testing import HistoryClient, ScriptedClient, violations
-from tests.conftest import database_url, opened
+from tests.conftest import database_url
 from tests.shells import SyncOnly, store_of
 from tests.test_conversation import asked
 from tests.test_lease import SlowModel, asking, kinds, outcome, pool, run_out, slow  # noqa: F401 - fixtures
@@ -29,18 +29,6 @@ from tests.test_store import refusal, texts
 
 PLANTED = "my number is 4711-0815"
 LONG_AGO = timedelta(days=100)
-
-
-@pytest.fixture
-def memory() -> Iterator[convo.Store]:
-    with convo.Store("sqlite://") as store:
-        yield store
-
-
-@pytest.fixture(params=[("sync", "sqlite_store"), ("asyncio", "postgres_store")], ids=["sqlite", "async-postgres"])
-def both(request: pytest.FixtureRequest) -> Iterator[convo.Store]:
-    """Return a store of each shell, on each database, once."""
-    yield from opened(request)
 
 
 def everywhere(store: convo.Store) -> str:

@@ -7,7 +7,6 @@ import os
 import stat
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,12 +21,6 @@ from tests.auditing import fill
 from tests.transferring import exported, failure, parsed, small
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def memory() -> Iterator[convo.Store]:
-    with convo.Store("sqlite://") as store:
-        yield store
 
 
 def names(folder: Path) -> set[str]:

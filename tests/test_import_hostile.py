@@ -8,7 +8,7 @@ import json
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,6 @@ from convo.store.rows import CONVERSATIONS
 from convo.testing import ScriptedClient
 from tests.test_verify import cells, is_missed
 from tests.transferring import Line, exported, failure, fates, imported, parsed, relinked, small, unsound, written
-
-
-@pytest.fixture
-def memory() -> Iterator[convo.Store]:
-    with convo.Store("sqlite://") as store:
-        yield store
 
 
 @pytest.fixture
@@ -111,28 +105,31 @@ def test_whatever_stands_for_a_value_nothing_untyped_and_nothing_unsound_comes_o
                 if changed[at][name] == bad and type(changed[at][name]) is type(bad):
                     continue
                 changed[at][name] = bad
-                check_typed(store, written(changed), (at, name, bad))
+                assert [] == wrongly_taken(store, written(changed)), (at, name, bad)
 
 
-def check_typed(store: convo.Store, file: bytes, what: object) -> None:
-    """Import a file that is not what it should be; forget what came of it."""
+def wrongly_taken(store: convo.Store, file: bytes) -> list[object]:
+    """Import a file that is not what it should be, and forget what came of it; return what should not have come."""
     try:
         _, told = imported(store, file, lenient=True)
     except convo.InvalidFile:  # its first line is none
-        return
-    assert all(each.why for each in told if each.fate in ("refused", "conflict")), what
-    assert [] == unsound(store), what
+        return []
+    found = [each for each in told if each.fate in ("refused", "conflict") and not each.why]
+    wrong = [*found, *unsound(store)]
     with store.engine.begin() as connection:
         connection.execute(delete(CONVERSATIONS))
+    return wrong
 
 
 def test_lines_that_are_missing_doubled_or_moved_are_found(file: bytes):
     lines = parsed(file)
     with convo.Store("sqlite://") as store:
         for at in range(1, len(lines) - 1):
-            check_typed(store, written([*lines[:at], *lines[at + 1 :]]), f"without {at}")
-            check_typed(store, written([*lines[:at], lines[at], *lines[at:]]), f"twice {at}")
-            check_typed(store, written([*lines[: at - 1], lines[at], lines[at - 1], *lines[at + 1 :]]), f"moved {at}")
+            assert [] == wrongly_taken(store, written([*lines[:at], *lines[at + 1 :]])), f"without {at}"
+            assert [] == wrongly_taken(store, written([*lines[:at], lines[at], *lines[at:]])), f"twice {at}"
+            assert [] == wrongly_taken(
+                store, written([*lines[: at - 1], lines[at], lines[at - 1], *lines[at + 1 :]])
+            ), f"moved {at}"
 
 
 @pytest.mark.parametrize("new_ids", [False, True])
@@ -224,6 +221,11 @@ def exported_as_markdown() -> bytes:
 )
 def test_what_is_no_file_of_conversations_is_told(content: bytes, reason: str, memory: convo.Store):
     assert reason in failure(convo.InvalidFile, lambda: imported(memory, content))
+
+
+def test_a_last_line_that_is_another_one_too_is_told(memory: convo.Store):
+    file = b'{"type":"convo","version":1}\n{"type":"end","type":"convo","version":1}\n'
+    assert "it was changed" in failure(convo.InvalidFile, lambda: imported(memory, file))
 
 
 def test_a_file_of_a_later_version_is_told(file: bytes, memory: convo.Store):

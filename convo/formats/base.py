@@ -63,6 +63,21 @@ class Writer(Protocol):
         """Yield what stands behind the last one."""
 
 
+class PlainWriter:
+    """What writers have in common that write conversations one behind the other, and nothing around them."""
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+
+    def begin(self, contents: Iterable[ConversationRecord]) -> Iterator[str]:  # noqa: ARG002 - a Writer's signature
+        """Yield nothing."""
+        return iter(())
+
+    def end(self) -> Iterator[str]:
+        """Yield nothing."""
+        return iter(())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftReply:
     """An answer as a file tells of it."""

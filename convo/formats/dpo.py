@@ -8,30 +8,23 @@ https://platform.openai.com/docs/guides/direct-preference-optimization
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from convo.formats import pairs
-from convo.formats.base import Tally, Transcript
+from convo.formats.base import PlainWriter, Tally, Transcript
 from convo.formats.json_text import written
 from convo.formats.openai import Messages, told_first
-from convo.values import USER, ConversationRecord, MessagePrompt, Preference
+from convo.values import USER, MessagePrompt, Preference
 
 NO_PREFERENCE = "conversations without a preference"
 
 
-class DPOWriter:
+class DPOWriter(PlainWriter):
     """Writes the turns of which a person has chosen an answer.
 
     The tally's turns are preferences, and its texts are the outputs of all lines: two a line. Of a preference, or of
     the texts before it, that is erased nothing is written.
     """
-
-    def __init__(self) -> None:
-        self.tally = Tally()
-
-    def begin(self, contents: Iterable[ConversationRecord]) -> Iterator[str]:  # noqa: ARG002 - as all writers
-        """Yield nothing: a file of lines has no head."""
-        return iter(())
 
     def conversation(self, shown: Transcript) -> Iterator[str]:
         """Yield a line for each answer that another one was preferred to."""
@@ -56,10 +49,6 @@ class DPOWriter:
         told = {"input": {"messages": _messages(preference.prompt)}, "preferred_output": _output(chosen)}
         for each in rejected:
             yield written(told | {"non_preferred_output": _output(each)}) + "\n"
-
-    def end(self) -> Iterator[str]:
-        """Yield nothing."""
-        return iter(())
 
 
 def _messages(prompt: MessagePrompt) -> Messages:

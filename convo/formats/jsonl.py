@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -152,11 +151,11 @@ def _parsed(parameters: str | None) -> Any:  # noqa: ANN401 - JSON
 
 
 def _bytes(value: bytes | None) -> str | None:
-    return None if value is None else urlsafe_b64encode(value).rstrip(b"=").decode()
+    return None if value is None else journal.encode(value)
 
 
 def read(line: Line) -> dict[str, Any]:
-    """Return the values of a line, with its number as `line`.
+    """Return the values of a line.
 
     Raises:
         InvalidFile: it is none of this form, or of a version that this release does not know.
@@ -180,7 +179,7 @@ def check_whole(lines: Iterator[Line]) -> None:
     for line in lines:
         if line.content.startswith(b'{"type":"end"'):
             last = read(line)
-            if (last["lines"], last["sha256"]) != (count, digest.hexdigest()):
+            if (last.get("lines"), last.get("sha256")) != (count, digest.hexdigest()):
                 raise InvalidFile(f"what stands before line {line.number} is not what was exported: it was changed")
             digest, count, is_whole = hashlib.sha256(), 0, True
             continue

@@ -33,15 +33,15 @@ read.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from convo.formats import front_matter, times
-from convo.formats.base import Draft, Line, Lines, Read, Tally, Transcript, Unread
+from convo.formats.base import Draft, Line, Lines, PlainWriter, Read, Transcript, Unread
 from convo.formats.drafts import Dialogue, NoConversation
 from convo.formats.json_text import BYTE_ORDER_MARK
 from convo.formats.markers import END, first_marker, hide, is_end, marked, marker, shown
 from convo.formats.sections import Sections, heading, is_heading
-from convo.values import ConversationRecord, Turn
+from convo.values import Turn
 
 MAX_DOCUMENT_BYTES = 64 * 1024 * 1024
 """The longest document that is read: it is held as a whole."""
@@ -51,15 +51,8 @@ BEFORE = "texts before the first role comment"
 Values = dict[str, str | int | bool | None]
 
 
-class MarkdownWriter:
+class MarkdownWriter(PlainWriter):
     """Writes everything that is said: all candidates, unanswered turns, and that a text was erased."""
-
-    def __init__(self) -> None:
-        self.tally = Tally()
-
-    def begin(self, contents: Iterable[ConversationRecord]) -> Iterator[str]:  # noqa: ARG002 - as all writers
-        """Yield nothing: each conversation is a document of its own."""
-        return iter(())
 
     def conversation(self, shown: Transcript) -> Iterator[str]:
         """Yield its document; one without turns has a head only."""
@@ -84,10 +77,6 @@ class MarkdownWriter:
         for index, each in enumerate(turn.candidates):
             self.tally.texts += each.content is not None
             yield _section(_of_candidate(turn, index), each.content)
-
-    def end(self) -> Iterator[str]:
-        """Yield nothing."""
-        return iter(())
 
 
 def _plain(title: str) -> str:

@@ -13,10 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from convo.formats import pairs
-from convo.formats.base import Draft, Lines, Read, Tally, Transcript
+from convo.formats.base import Draft, Lines, PlainWriter, Read, Transcript
 from convo.formats.drafts import SIDES, TOOLS, UNKNOWN_ROLES, Dialogue, NoConversation, count_unknown, drafts, objects
 from convo.formats.json_text import written
-from convo.values import ConversationRecord
 
 Messages = list[dict[str, Any]]
 
@@ -35,15 +34,8 @@ def told_first(context: str | None, examples: Iterable[pairs.Pair]) -> Iterator[
         yield from messages_of(each)
 
 
-class OpenAIWriter:
+class OpenAIWriter(PlainWriter):
     """Writes complete turns with their chosen replies: what a model should learn; the rest is told in the tally."""
-
-    def __init__(self) -> None:
-        self.tally = Tally()
-
-    def begin(self, contents: Iterable[ConversationRecord]) -> Iterator[str]:  # noqa: ARG002 - as all writers
-        """Yield nothing: a file of lines has no head."""
-        return iter(())
 
     def conversation(self, shown: Transcript) -> Iterator[str]:
         """Yield one line, in pieces; nothing without a complete turn."""
@@ -64,10 +56,6 @@ class OpenAIWriter:
             *asked, answer = messages_of(pair)
             yield from asked
             yield answer | {"weight": 0 if pair.asked is None else 1}
-
-    def end(self) -> Iterator[str]:
-        """Yield nothing."""
-        return iter(())
 
 
 _FIELDS = frozenset(("messages",))

@@ -8,12 +8,12 @@ alternate.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
 from convo.formats import pairs
-from convo.formats.base import Draft, Lines, Read, Tally, Transcript
+from convo.formats.base import Draft, Lines, PlainWriter, Read, Transcript
 from convo.formats.drafts import (
     NO_UUID,
     SIDES,
@@ -27,20 +27,13 @@ from convo.formats.drafts import (
     uuid_in,
 )
 from convo.formats.json_text import written
-from convo.values import MODEL, ConversationRecord
+from convo.values import MODEL
 
 OPENINGS = "opening messages"
 
 
-class ShareGPTWriter:
+class ShareGPTWriter(PlainWriter):
     """Writes complete turns with their chosen replies, examples as turns before them; the tally tells of the rest."""
-
-    def __init__(self) -> None:
-        self.tally = Tally()
-
-    def begin(self, contents: Iterable[ConversationRecord]) -> Iterator[str]:  # noqa: ARG002 - as all writers
-        """Yield nothing: a file of lines has no head."""
-        return iter(())
 
     def conversation(self, shown: Transcript) -> Iterator[str]:
         """Yield one line, in pieces; nothing without a complete turn."""
@@ -68,10 +61,6 @@ class ShareGPTWriter:
             else:
                 pairs.count(pair, self.tally)
                 yield pair
-
-    def end(self) -> Iterator[str]:
-        """Yield nothing."""
-        return iter(())
 
 
 _FIELDS = frozenset(("id", "conversations", "system"))

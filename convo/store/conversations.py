@@ -11,7 +11,6 @@ from typing import Any
 
 import uuid_utils.compat
 from sqlalchemy import Select, delete, select, tuple_
-from sqlalchemy.dialects import postgresql, sqlite
 
 from convo import journal
 from convo.errors import AmbiguousId, ConversationNotFound, NameTaken
@@ -214,7 +213,6 @@ class Conversations(Given):
         return found[0]
 
     def _insert_conversation(self, record: ConversationRecord, salts: Mapping[str, bytes]) -> None:
-        dialect = postgresql if self._session.get_bind().dialect.name == "postgresql" else sqlite
         columns = {name: getattr(record, name) for name in _SAME_NAMES} | {
             "parameters": record.parameters.as_dict(),
             "user_author": record.authors[USER],
@@ -224,9 +222,7 @@ class Conversations(Given):
             "title_salt": salts["title"] if record.title is not None else None,
             "label_salt": salts["label"],
         }
-        unless_taken = dialect.insert(CONVERSATIONS).on_conflict_do_nothing(index_elements=["owner", "name"])
-        stored = self._execute(unless_taken.returning(CONVERSATIONS.c.id), columns).scalar()
-        if stored is None:
+        if not self._insert_unless_taken(columns):
             raise NameTaken(str(record.name))
 
     def _insert_examples(self, record: ConversationRecord, examples: Sequence[Example]) -> Examples:

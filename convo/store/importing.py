@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Table, insert, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from convo.audits import Head
 from convo.store.auditing import Auditing
@@ -34,11 +33,8 @@ class Importing(Auditing):
 
     def insert_whole(self, conversation: Mapping[str, Any]) -> bool:
         """Store a conversation's own row, as it is told; False, and nothing done, when its name is taken."""
-        dialect = postgresql if self._session.get_bind().dialect.name == "postgresql" else sqlite
-        unless_taken = dialect.insert(CONVERSATIONS).on_conflict_do_nothing(index_elements=["owner", "name"])
-        stored = self._execute(unless_taken.returning(CONVERSATIONS.c.id), conversation).scalar()
         self.trace = Trace(conversation["id"], conversation["journal_length"], conversation["journal_head"])
-        return stored is not None
+        return self._insert_unless_taken(conversation)
 
     def insert_rows(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Store rows of a table, as they are told."""

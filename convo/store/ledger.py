@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Executable, Result, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from convo import journal
@@ -27,8 +28,7 @@ def new_salt() -> bytes:
 
 def utc_now() -> datetime:
     """Return the time, in the milliseconds in which it stands in the journal."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+    return journal.in_milliseconds(datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,12 @@ class Ledger:
         self, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
     ) -> Result[Any]:
         return self._session.execute(statement, values)
+
+    def _insert_unless_taken(self, conversation: Mapping[str, Any]) -> bool:
+        """Store a conversation's own row; False, and nothing done, when its owner has another one of that name."""
+        dialect = postgresql if self._session.get_bind().dialect.name == "postgresql" else sqlite
+        unless_taken = dialect.insert(CONVERSATIONS).on_conflict_do_nothing(index_elements=["owner", "name"])
+        return self._execute(unless_taken.returning(CONVERSATIONS.c.id), conversation).scalar() is not None
 
     def _insert_many(self, table: Any, values: Iterable[Mapping[str, Any]]) -> None:  # noqa: ANN401 - SQLAlchemy's insert target
         batch: list[Mapping[str, Any]] = []

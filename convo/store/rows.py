@@ -80,7 +80,7 @@ def conversation(row: AnyRow) -> ConversationRecord:
         model=of["model"],
         context=of["context"],
         context_tokens=of["context_tokens"],
-        parameters=_parameters(of["parameters"], of["id"]),
+        parameters=parameters(of["parameters"], of["id"]),
         authors=(of["user_author"], of["model_author"]),
         input_token_limit=of["input_token_limit"],
         trim=of["trim"],
@@ -138,7 +138,7 @@ def turn(row: AnyRow, messages: Iterable[Message]) -> Turn:
         chosen=of["chosen"],
         model=of["model"],
         served_by=of["served_by"],
-        parameters=_parameters(of["parameters"] or {}, of["conversation_id"]),
+        parameters=parameters(of["parameters"] or {}, of["conversation_id"]),
         prompt=_prompt(of),
         usage=None if counted == (None, None) else Usage(*counted),
         latency_ms=of["latency_ms"],
@@ -149,7 +149,12 @@ def turn(row: AnyRow, messages: Iterable[Message]) -> Turn:
     )
 
 
-def _parameters(stored: Mapping[str, Any], id: str) -> Parameters:
+def parameters(stored: Mapping[str, Any], id: str) -> Parameters:
+    """Return parameters from the object that is stored of them; `id` is their conversation's.
+
+    Raises:
+        StoredDataError: this release has no such parameters.
+    """
     try:
         made: Mapping[str, Any] = {
             name: tuple(each) if isinstance(each, list) else each for name, each in stored.items()
