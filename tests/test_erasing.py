@@ -532,7 +532,9 @@ def broken_at(store: convo.Store, point: int, use: Callable[[], object]) -> Call
 
 
 def test_everything_of_an_owner_goes_and_the_journals_stay(both: convo.Store):
-    talk, fork, *_ = family(both, owner="acme", name="acme's talk", metadata={"id": 4711}, authors=("tom of acme", "cat"))
+    talk, fork, *_ = family(
+        both, owner="acme", name="acme's talk", metadata={"id": 4711}, authors=("tom of acme", "cat")
+    )
     talk.send("last", request_key="acme-key")
     kept = both.create(owner="b", messages=["kept", "too"])
     gone = both.forget("acme", scrub=False)
