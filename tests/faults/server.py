@@ -1,6 +1,7 @@
 """A PostgreSQL server of one's own, to be killed and started again on the same data and the same socket.
 
-fsync is off: what a killed server had written is in the system's cache, and only a power failure would lose it.
+fsync is off, unless other settings are given: what a killed server had written is in the system's cache, and only a
+power failure would lose it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -41,10 +42,11 @@ READY_S = 60.0
 class Server:
     """A server in a new folder: start(), kill() and start() again, close()."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] = SETTINGS, place: Path = Path("/dev/shm")) -> None:
+        """Make the folder in `place`, if that is there: by itself in memory."""
+        self._settings = settings
         self._user = "pgserver" if os.geteuid() == 0 else None  # PostgreSQL does not run as root
-        memory = Path("/dev/shm")
-        self._folder = Path(tempfile.mkdtemp(prefix="convo-", dir=memory if memory.is_dir() else None))
+        self._folder = Path(tempfile.mkdtemp(prefix="convo-", dir=place if place.is_dir() else None))
         if self._user is not None:
             utils.ensure_user_exists(self._user)
             # That user may not be able to see where they are installed.
@@ -73,7 +75,7 @@ class Server:
 
     def start(self) -> Self:
         """Start the server; return when it lets clients in."""
-        settings = [word for name, value in SETTINGS.items() for word in ("-c", f"{name}={value}")]
+        settings = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
         command = [str(BINARIES / "postgres"), "-D", str(self._data), "-k", str(self._folder), *settings]
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, cwd="/", stdout=log, stderr=log, user=self._user)
