@@ -20,6 +20,7 @@ class Entry(NamedTuple):
 ENTRIES = {
     "floor": Entry("floor", ("psycopg",)),
     "convo": Entry("convo", ("convo", "sqlalchemy", "psycopg")),
+    "langchain": Entry("langchain", ("langchain-community", "langchain-core", "sqlalchemy", "psycopg")),
 }
 """The systems by name, in the order of the reports."""
 
