@@ -21,6 +21,11 @@ ENTRIES = {
     "floor": Entry("floor", ("psycopg",)),
     "convo": Entry("convo", ("convo", "sqlalchemy", "psycopg")),
     "langchain": Entry("langchain", ("langchain-community", "langchain-core", "sqlalchemy", "psycopg")),
+    "openai-agents": Entry("openai_agents", ("openai-agents", "sqlalchemy", "asyncpg")),
+    "openai-agents-limit": Entry("openai_agents", ("openai-agents", "sqlalchemy", "asyncpg")),
+    "adk": Entry("adk", ("google-adk", "sqlalchemy", "aiosqlite", "asyncpg")),
+    "adk-limit": Entry("adk", ("google-adk", "sqlalchemy", "aiosqlite", "asyncpg")),
+    "llama-index": Entry("llama_index", ("llama-index-core", "sqlalchemy", "aiosqlite", "asyncpg")),
 }
 """The systems by name, in the order of the reports."""
 
