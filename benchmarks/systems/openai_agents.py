@@ -69,6 +69,9 @@ class SqliteAgents(AgentsSession):
     def __init__(self, url: str, limit: int | None) -> None:
         super().__init__(limit)
         self._file = file_of(url)
+        # As where other sessions are open: who closes the last connection to a file moves its log, for a millisecond.
+        self._other = sqlite3.connect(self._file)
+        self._other.execute("SELECT count(*) FROM agent_sessions").fetchall()
 
     def made(self, id: str) -> SessionABC:
         """Return a session on the file."""
@@ -79,7 +82,8 @@ class SqliteAgents(AgentsSession):
         session.close()
 
     async def close(self) -> None:
-        """Do nothing: no session is open."""
+        """Close the connection that stands for others."""
+        self._other.close()
 
 
 class PostgresAgents(AgentsSession):
