@@ -14,12 +14,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from benchmarks.parts import turns
+from benchmarks.parts import crowd, export, fork, resume, stable, start, storage, turns
 from benchmarks.places import DATABASES, Places
 from benchmarks.plan import QUICK, Plan
 from benchmarks.systems import ENTRIES
 
-PARTS: dict[str, Callable[[Plan, Places], dict[str, Any]]] = {"turns": turns.measure}
+PARTS: dict[str, Callable[[Plan, Places], dict[str, Any]]] = {
+    "turns": turns.measure,
+    "resume": resume.measure,
+    "crowd": crowd.measure,
+    "start": start.measure,
+    "export": export.measure,
+    "fork": fork.measure,
+    "storage": storage.measure,
+    "stable": stable.measure,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -52,11 +52,9 @@ class File(Place):
         self.url = f"sqlite:///{self.file}"
 
     def settle(self) -> None:
-        """Move the log into the file, if there is one, and write the file out."""
+        """Move the log into the file, if there is one."""
         with contextlib.closing(sqlite3.connect(self.file)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        with self.file.open("rb+") as file:
-            os.fsync(file.fileno())
 
     def bytes(self) -> int:
         """Return the size of the file, its log moved into it."""

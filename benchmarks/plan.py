@@ -39,6 +39,7 @@ class Plan:
     crowd_rounds: int = 3
     starts: int = 5
     export_messages: int = 100_000
+    exports: int = 3
     fork_messages: int = 10_000
     forks: int = 9
     storage_turns: tuple[int, ...] = (10, 100, 1_000, 10_000)
@@ -63,6 +64,7 @@ QUICK = Plan(
     crowd_rounds=1,
     starts=1,
     export_messages=100,
+    exports=1,
     fork_messages=100,
     forks=1,
     storage_turns=(5, 20),

@@ -40,21 +40,24 @@ class Served:
         self._number = 0
 
     async def warm(self, id: str) -> Answer:
-        """Take some turns, untimed; tell how many messages were in the last prompt."""
-        prompts = [await self._turn(self._session, id, *self._said()) for _ in range(WARM_UP)]
-        return {"prompt": prompts[-1]}
+        """Take some turns, untimed."""
+        for _ in range(WARM_UP):
+            await self._turn(self._session, id, *self._said())
+        return {}
 
     async def turns(self, id: str, count: int, budget_s: float) -> Answer:
-        """Take so many turns, or one, and no more when the time is up; tell what each took."""
+        """Take turns until there are so many or the time is up; tell what each took, and how long its prompt was."""
         wall_s: list[float] = []
         cpu_s: list[float] = []
+        prompts: list[int] = []
         while len(wall_s) < count and (not wall_s or sum(wall_s) < budget_s):
             question, answer = self._said()
             cpu, wall = time.process_time(), time.perf_counter()
-            self.prompt = await self._turn(self._session, id, question, answer)
+            prompt = await self._turn(self._session, id, question, answer)
             wall_s.append(time.perf_counter() - wall)
             cpu_s.append(time.process_time() - cpu)
-        return {"wall_s": wall_s, "cpu_s": cpu_s, "prompt": self.prompt}
+            prompts.append(prompt)
+        return {"wall_s": wall_s, "cpu_s": cpu_s, "prompts": prompts}
 
     async def resume(self, id: str, count: int, budget_s: float) -> Answer:
         """Resume the conversation so many times; tell what each took."""
