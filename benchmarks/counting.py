@@ -59,7 +59,7 @@ def _sqlite(counts: Counts) -> Iterator[None]:
     connect = sqlite3.connect
 
     def counting(*given: Any, **named: Any) -> sqlite3.Connection:  # noqa: ANN401 - sqlite3's signature
-        connection = connect(*given, **named)
+        connection: sqlite3.Connection = connect(*given, **named)
         connection.set_trace_callback(_tracer(connection, counts))
         connection.row_factory = _row_counter(counts)
         return connection

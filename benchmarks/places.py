@@ -75,17 +75,17 @@ class Schema(Place):
         from sqlalchemy import make_url
 
         self._server, self._name = server, f"convo_bench_{os.getpid()}_{next(self._numbers)}"
-        self._run(server, f'CREATE DATABASE "{self._name}"')
+        query(server, f'CREATE DATABASE "{self._name}"')
         self.url = make_url(server).set(database=self._name).render_as_string(hide_password=False)
 
     def settle(self) -> None:
         """Do now what a vacuum and a checkpoint of the server's own would do some time."""
-        self._run(self.url, "VACUUM (ANALYZE)")
-        self._run(self.url, "CHECKPOINT")
+        query(self.url, "VACUUM (ANALYZE)")
+        query(self.url, "CHECKPOINT")
 
     def bytes(self) -> int:
         """Return the size of all tables, with their indexes and long texts."""
-        size = self._run(
+        size = query(
             self.url,
             "SELECT sum(pg_total_relation_size(oid)) FROM pg_class"
             " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace",
@@ -94,15 +94,7 @@ class Schema(Place):
 
     def drop(self) -> None:
         """Drop the database."""
-        self._run(self._server, f'DROP DATABASE "{self._name}" WITH (FORCE)')
-
-    @staticmethod
-    def _run(url: str, statement: str) -> object:
-        import psycopg
-
-        with contextlib.closing(psycopg.connect(url, autocommit=True)) as connection:
-            cursor = connection.execute(statement.encode())
-            return cursor.fetchone()[0] if cursor.description else None  # type: ignore[index]  # it has a row
+        query(self._server, f'DROP DATABASE "{self._name}" WITH (FORCE)')
 
 
 class Places:
@@ -129,3 +121,16 @@ class Places:
 
             self._postgres = self._owned.enter_context(Server(SERVER, DISK)).url
         return self._postgres
+
+    def version(self) -> str:
+        """Return the version of the PostgreSQL server."""
+        return str(query(self.server(), "SHOW server_version")).split()[0]
+
+
+def query(url: str, statement: str) -> object:
+    """Run a statement on a PostgreSQL database, in no transaction; return the one value that it gives, if any."""
+    import psycopg
+
+    with contextlib.closing(psycopg.connect(url, autocommit=True)) as connection:
+        cursor = connection.execute(statement.encode())
+        return cursor.fetchone()[0] if cursor.description else None  # type: ignore[index]  # it has a row

@@ -41,4 +41,4 @@ def _of(plan: Plan, places: Places, database: str, crowd: int) -> Figures:
 
 
 def _turns_per_s(cell: Cell) -> float:
-    return statistics.median(len(each["wall_s"]) / each["elapsed_s"] for each in cell.told)
+    return statistics.median(float(len(each["wall_s"]) / each["elapsed_s"]) for each in cell.told)

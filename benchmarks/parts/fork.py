@@ -58,12 +58,12 @@ def _typed(url: str, turns: int) -> tuple[ByHand, Callable[[], None]]:
         connection: Any = sqlite3.connect(file_of(url), isolation_level=None)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
-        statements, begin = COPIES, "BEGIN IMMEDIATE"
+        statements, begin = list(COPIES), "BEGIN IMMEDIATE"
     else:
         import psycopg
 
         connection, begin = psycopg.connect(url, autocommit=True), "BEGIN"
-        statements = tuple(re.sub(r":(\w+)", r"%(\1)s", each) for each in COPIES)
+        statements = [re.sub(r":(\w+)", r"%(\1)s", each) for each in COPIES]
 
     def by_hand(id: str) -> str:
         fork = uuid.uuid4()

@@ -1,0 +1,106 @@
+"""A picture of what a turn costs, by the length of the conversation: a panel a database, a line a system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.plan import CONVO, FLOOR
+from benchmarks.report import NAMES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = {
+    FLOOR: "#000000",
+    CONVO: "#d62728",
+    "langchain": "#2a8c4a",
+    "openai-agents": "#1f77b4",
+    "openai-agents-limit": "#6baed6",
+    "adk": "#8c5fb8",
+    "adk-limit": "#c2a5de",
+    "llama-index": "#e08a1e",
+}
+EMPHASISED = (FLOOR, CONVO)
+GAP = 0.045
+"""Between the labels of two lines at least, of the height of a panel."""
+
+
+def draw(figures: dict[str, Any], file: Path) -> None:
+    """Draw the figures of the turns into a PNG file."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    plt.rcParams.update({"font.family": "sans-serif", "font.size": 10, "axes.titlesize": 12})
+    shape, panels = plt.subplots(1, len(figures), figsize=(6.6 * len(figures), 5.4), sharey=True, squeeze=False)
+    for panel, (database, by_size) in zip(panels[0], figures.items(), strict=True):
+        _draw_panel(panel, NAMES[database], by_size)
+    panels[0][0].set_ylabel("median ms a turn")
+    shape.tight_layout()
+    # With all lines drawn the shared axis is known, and with it how far apart labels have to be.
+    for panel, by_size in zip(panels[0], figures.values(), strict=True):
+        _label_ends(panel, by_size)
+    shape.savefig(file, dpi=160)
+    plt.close(shape)
+
+
+def _line(by_size: dict[str, Any], name: str) -> tuple[list[int], list[float]]:
+    """Return sizes and times of a system, where it was measured."""
+    points = [
+        (int(size), each[name]["median_ms"]) for size, each in by_size.items() if "median_ms" in each.get(name, {})
+    ]
+    return [size for size, _ in points], [time for _, time in points]
+
+
+def _draw_panel(panel: Axes, title: str, by_size: dict[str, Any]) -> None:
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    for name, colour in COLOURS.items():
+        sizes, times = _line(by_size, name)
+        if sizes:
+            is_emphasised = name in EMPHASISED
+            panel.plot(
+                sizes,
+                times,
+                color=colour,
+                linewidth=3 if is_emphasised else 1.6,
+                marker="o",
+                markersize=6 if is_emphasised else 4,
+                linestyle=":" if name == FLOOR else "-",
+                zorder=3 if is_emphasised else 2,
+            )
+    panel.set(xscale="log", yscale="log", title=title, xlabel="messages in the conversation")
+    plain = FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_formatter(plain)
+        axis.set_minor_formatter(NullFormatter())
+    sizes = [int(each) for each in by_size]
+    panel.set_xlim(min(sizes) * 0.7, max(sizes) * 1.5)
+    panel.grid(visible=True, which="major", color="#dddddd", linewidth=0.8)
+    panel.set_axisbelow(True)
+    for side in ("top", "right"):
+        panel.spines[side].set_visible(False)
+
+
+def _label_ends(panel: Axes, by_size: dict[str, Any]) -> None:
+    """Write each system's name at the end of its line, moved up where another one stands."""
+    ends = []
+    for name in COLOURS:
+        sizes, times = _line(by_size, name)
+        if sizes:
+            ends.append((panel.transAxes.inverted().transform(panel.transData.transform((sizes[-1], times[-1]))), name))
+    lowest: dict[float, float] = {}
+    for (x, y), name in sorted(ends, key=lambda end: end[0][1]):
+        height = max(y, lowest.get(round(x, 3), 0.0))
+        lowest[round(x, 3)] = height + GAP
+        panel.text(
+            x + 0.015,
+            height,
+            name,
+            transform=panel.transAxes,
+            color=COLOURS[name],
+            fontweight="bold" if name in EMPHASISED else "normal",
+            verticalalignment="center",
+        )
