@@ -1,1 +1,5 @@
-"""What convo costs, measured: each module is a command, `python -m benchmarks.crowd`."""
+"""What convo costs, measured.
+
+`python -m benchmarks` measures a turn and more, beside peers and the floor. Some modules are commands of their own, for
+one thing each: `benchmarks.crowd`, `benchmarks.exporting`, `benchmarks.forking` and `benchmarks.verifying`.
+"""

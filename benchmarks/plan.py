@@ -47,6 +47,11 @@ class Plan:
     told: Callable[[str], None] = field(default=lambda _: None, repr=False, compare=False)
     """Hears what is being done."""
 
+    @property
+    def unlimited(self) -> tuple[str, ...]:
+        """The systems without those that are others with a limit, where this is of no account."""
+        return tuple(each for each in self.systems if not each.endswith("-limit"))
+
     def systems_at(self, size: int) -> tuple[str, ...]:
         """Return the systems that are measured with conversations of that many messages."""
         return tuple(each for each in self.systems if size <= FAR or each in (FLOOR, CONVO))

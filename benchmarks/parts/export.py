@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks.parts.rounds import Cell, Cells, Figures, times
 from benchmarks.places import DISK, Places
 from benchmarks.plan import Plan
+from benchmarks.workers import Failed
 
 
 def measure(plan: Plan, places: Places) -> Figures:
@@ -25,12 +26,14 @@ def _on(plan: Plan, places: Places, database: str) -> Figures:
         def export(cell: Cell, number: int) -> None:
             file = Path(folder) / f"{cell.system}-{number}.jsonl"
             told = cell.worker.ask("export", id=cell.ids[0], file=str(file))
+            if told["messages"] != plan.export_messages:
+                raise Failed(f"it exported {told['messages']} messages")
             cell.told.append({**told, "bytes": file.stat().st_size})
             cell.wall_s.append([told["wall_s"]])
             file.unlink()
 
         with Cells(plan, places, database, title="export") as cells:
-            cells.open(plan.systems, plan.export_messages)
+            cells.open(plan.unlimited, plan.export_messages)
             cells.rounds(plan.exports, export)
             return cells.figures(lambda cell: _figures(cell, cells))
 

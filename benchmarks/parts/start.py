@@ -28,7 +28,7 @@ def _on(plan: Plan, places: Places, database: str) -> Figures:
     commands = {NOTHING: ["-c", ""]}
     wall_s: dict[str, list[list[float]]] = {}
     with contextlib.ExitStack() as stack:
-        for name in plan.systems:
+        for name in plan.unlimited:
             plan.told(f"start on {database}: {name}")
             try:
                 place = stack.enter_context(places.fresh(database))
@@ -44,7 +44,7 @@ def _on(plan: Plan, places: Places, database: str) -> Figures:
             for name in rotated(list(wall_s), number):
                 wall_s[name].append([_timed(commands[name])])
     found |= {name: times(each, wall_s.get(FLOOR)) for name, each in wall_s.items()}
-    return {name: found[name] for name in (NOTHING, *plan.systems)}
+    return {name: found[name] for name in (NOTHING, *plan.unlimited)}
 
 
 def _timed(command: list[str]) -> float:

@@ -31,9 +31,9 @@ class AgentsSession(Session):
     """What makes a session for a conversation."""
 
     def __init__(self, limit: int | None) -> None:
-        self._settings = SessionSettings(limit=limit)
+        self._limited, self._whole = SessionSettings(limit=limit), SessionSettings()
 
-    def made(self, id: str) -> SessionABC:
+    def made(self, id: str, settings: SessionSettings) -> SessionABC:
         """Return a session."""
         raise NotImplementedError
 
@@ -42,7 +42,7 @@ class AgentsSession(Session):
 
     async def turn(self, id: str, question: str, answer: str) -> int:  # type: ignore[override]  # a coroutine
         """Add the message, read the items, take the newest that fit, add the answer."""
-        session = self.made(id)
+        session = self.made(id, self._limited)
         await session.add_items([{"role": "user", "content": question}])
         items: list[Any] = await session.get_items()
         count = newest_that_fit((texts.tokens(each["content"]) for each in reversed(items)), texts.LIMIT)
@@ -53,12 +53,12 @@ class AgentsSession(Session):
 
     async def resume(self, id: str) -> None:
         """Make the session, which for SQLite looks whether its tables are there."""
-        await self.left(self.made(id))
+        await self.left(self.made(id, self._limited))
 
     async def export(self, id: str, file: str) -> int:  # type: ignore[override]  # a coroutine
         """Write all items, which are read at once."""
-        session = self.made(id)
-        items: list[Any] = await session.get_items(limit=None)
+        session = self.made(id, self._whole)
+        items: list[Any] = await session.get_items()
         await self.left(session)
         return write_lines(file, ((each["role"], each["content"]) for each in items))
 
@@ -73,9 +73,9 @@ class SqliteAgents(AgentsSession):
         self._other = sqlite3.connect(self._file)
         self._other.execute("SELECT count(*) FROM agent_sessions").fetchall()
 
-    def made(self, id: str) -> SessionABC:
+    def made(self, id: str, settings: SessionSettings) -> SessionABC:
         """Return a session on the file."""
-        return SQLiteSession(id, self._file, session_settings=self._settings)
+        return SQLiteSession(id, self._file, session_settings=settings)
 
     async def left(self, session: Any) -> None:  # noqa: ANN401 - a SQLiteSession
         """Close its connections: they would pile up."""
@@ -95,11 +95,11 @@ class PostgresAgents(AgentsSession):
         super().__init__(limit)
         self._engine = create_async_engine(with_driver(url, sqlite="", postgres="asyncpg"))
 
-    def made(self, id: str) -> SessionABC:
+    def made(self, id: str, settings: SessionSettings) -> SessionABC:
         """Return a session on the engine."""
         from agents.extensions.memory import SQLAlchemySession
 
-        return SQLAlchemySession(id, engine=self._engine, session_settings=self._settings)
+        return SQLAlchemySession(id, engine=self._engine, session_settings=settings)
 
     async def close(self) -> None:
         """Close the engine's connections."""
