@@ -1,4 +1,4 @@
-"""The benchmark suite runs, and its figures have the shape that its tables need; how fast anything is, is not tested."""
+"""The benchmark suite runs, and its figures have the shape that the tables need; speed itself is not tested."""
 
 from __future__ import annotations
 
