@@ -33,7 +33,7 @@ class Plan:
     resume_sizes: tuple[int, ...] = (1_000, 100_000)
     crowds: tuple[int, ...] = (16, 64)
     """How many conversations take turns at the same time."""
-    crowd_turns: int = 640
+    crowd_turns: int = 320
     """Of all of them together, in a round."""
     crowd_messages: int = 100
     crowd_rounds: int = 3

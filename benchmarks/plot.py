@@ -39,11 +39,11 @@ def draw(figures: dict[str, Any], file: Path) -> None:
     for panel, (database, by_size) in zip(panels[0], figures.items(), strict=True):
         _draw_panel(panel, NAMES[database], by_size)
     panels[0][0].set_ylabel("median ms a turn, without the model's time")
-    shape.tight_layout(w_pad=9, rect=(0, 0, 0.91 if len(figures) > 1 else 0.82, 1))
+    shape.tight_layout(w_pad=13)
     # With all lines drawn the shared axis is known, and with it how far apart labels have to be.
     for panel, by_size in zip(panels[0], figures.values(), strict=True):
         _label_ends(panel, by_size)
-    shape.savefig(file, dpi=160)
+    shape.savefig(file, dpi=160, bbox_inches="tight", pad_inches=0.15)
     plt.close(shape)
 
 
