@@ -20,6 +20,8 @@ BEGINNING, END = "<!-- tables -->", "<!-- /tables -->"
 NEAR = 1_000
 """The length of a usual conversation, whose figures stand beside those of a very long one."""
 
+GROWING = "Messages are those at the start: each turn adds two. Of few turns p99 is the longest."
+
 NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 NONE = "–"
 
@@ -144,7 +146,7 @@ def _turns(figures: Figures) -> Iterable[Table]:
             f"A turn on {NAMES[database]}: median ms / p99 ms (× the floor), by messages in the conversation",
             ["system", *(f"{int(size):,}" for size in sizes)],
             [[name, *(_cell(by_size[size].get(name, {}), time) for size in sizes)] for name in systems],
-            _note(by_size.values()),
+            " ".join(filter(None, (GROWING, _note(by_size.values())))),
         )
         yield _costs(database, by_size, systems)
 
@@ -162,6 +164,7 @@ def _costs(database: str, by_size: Figures, systems: Sequence[str]) -> Table:
         "messages in the prompt": lambda found: f"{found['prompt']:g}",
         "bytes a message": lambda found: f"{round(found['bytes_per_message']):,}",
         "peak MB": lambda found: f"{round(found['megabytes']):,}",
+        "turns timed": lambda found: f"{found['times']}",
     }
 
     def cell(name: str, show: Callable[[Figures], str]) -> str:
