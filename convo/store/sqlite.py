@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import time
@@ -15,18 +16,25 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from convo.errors import InvalidInput, StoreReadOnly, StoreUnavailable
 from convo.store import files
+from convo.store.prepared import UNBEGUN, say
 
 BUSY_S = 5.0
 """How long SQLite itself waits for a lock: the last resort, behind the writer's lock."""
 
+FULL_LOG_BYTES = 2**20
+"""From here on the write-ahead log is moved into the database, and begun again in place.
+
+To overwrite a log takes a third of the time that it takes to lengthen one: 0.18 ms a commit of 7 pages, against 0.49.
+"""
+
 LONG_LOG_BYTES = 4 * 2**20
-"""From here on the write-ahead log is moved into the database: SQLite's own default, 1,000 pages."""
+"""A log that is longer, after a large transaction or because somebody read for a long time, is cut as well."""
+
+_LOG_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
+"""Of the log, and of each page in it: https://sqlite.org/fileformat2.html#walformat."""
 
 READ_ONLY = "convo_read_only"
 """The execution option of a connection that will not write."""
-
-UNBEGUN = "convo_unbegun"
-"""The execution option of a connection whose statements stand outside of any transaction, as VACUUM must."""
 
 _IS_SET_UP = "convo_is_set_up"
 
@@ -158,7 +166,7 @@ def _begin(connection: Connection) -> None:
     # whatever the timeout (SQLITE_BUSY_SNAPSHOT): a writer takes the lock at its beginning.
     options = connection.get_execution_options()
     if not options.get(UNBEGUN):
-        connection.exec_driver_sql("BEGIN" if options.get(READ_ONLY) else "BEGIN IMMEDIATE")
+        say(connection, "BEGIN" if options.get(READ_ONLY) else "BEGIN IMMEDIATE")
 
 
 def _leave_log_alone(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:  # noqa: ARG001 - the hook's signature
@@ -168,8 +176,9 @@ def _leave_log_alone(connection: sqlite3.Connection, record: ConnectionPoolEntry
 
 
 def checkpoint(engine: Engine, file: Path) -> None:
-    """Move the write-ahead log into the database when it is long; for the holder of the writer's lock only."""
-    if not _is_long(file):
+    """Move the write-ahead log into the database when it is full; for the holder of the writer's lock only."""
+    mode = _due(f"{file}-wal")
+    if mode is None:
         return
     try:
         connection = engine.raw_connection()
@@ -178,7 +187,7 @@ def checkpoint(engine: Engine, file: Path) -> None:
     try:
         cursor = connection.cursor()
         cursor.execute("PRAGMA busy_timeout = 0")  # readers are not waited for: the next writer tries again
-        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        cursor.execute(f"PRAGMA wal_checkpoint({mode})")
         cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000)}")
     except sqlite3.Error:
         connection.invalidate()  # what was committed stays in the log
@@ -186,8 +195,26 @@ def checkpoint(engine: Engine, file: Path) -> None:
         connection.close()
 
 
-def _is_long(file: Path) -> bool:
+def _due(log: str) -> str | None:
+    """Return which checkpoint a log needs; None while it is short.
+
+    How far it is in use, its size does not tell once it was begun again. Its header and each page have the salts of
+    the round in which they were written.
+    """
     try:
-        return Path(f"{file}-wal").stat().st_size > LONG_LOG_BYTES
+        descriptor = os.open(log, os.O_RDONLY)  # SQLite locks other files of the database, which must not be opened
     except OSError:
-        return False
+        return None
+    try:
+        if os.fstat(descriptor).st_size > LONG_LOG_BYTES:
+            return "TRUNCATE"
+        header = os.read(descriptor, _LOG_HEADER_BYTES)
+        frame = _FRAME_HEADER_BYTES + int.from_bytes(header[8:12])
+        last = _LOG_HEADER_BYTES + FULL_LOG_BYTES // frame * frame
+        os.lseek(descriptor, last, os.SEEK_SET)
+        is_full = os.read(descriptor, _FRAME_HEADER_BYTES)[8:16] == header[16:24]
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return "PASSIVE" if is_full else None
