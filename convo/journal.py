@@ -27,6 +27,11 @@ SALT_BYTES = 32
 
 GENESIS = bytes(32)
 
+SEALS = 8192
+"""How many commitments are kept in memory, of 0.3 kB each: those of a hundred windows."""
+
+_SEALS: dict[bytes, tuple[int, str]] = {}
+
 _FIELD = b"convo/field/v1\0"
 _PROMPT = b"convo/prompt/v1\0"
 _MAX_INTEGER = 2**53 - 1
@@ -72,10 +77,15 @@ def canonical(body: Mapping[str, Any]) -> bytes:
 
 def written(body: Mapping[str, Any]) -> bytes:
     """Return a body that is known to have a canonical form in that form."""
-    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False).encode()
+    return _CANONICAL.encode(body).encode()
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False)
 
 
 def _check(value: object) -> None:
+    if value is None or type(value) is str:  # most of them
+        return
     if isinstance(value, float) or (isinstance(value, int) and abs(value) > _MAX_INTEGER):
         msg = f"{value!r} has no canonical form: write it as a string"
         raise ValueError(msg)
@@ -104,7 +114,7 @@ def in_milliseconds(at: datetime) -> datetime:
 
 def timestamp(at: datetime) -> str:
     """Return a UTC time as it stands in event bodies: milliseconds and Z."""
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parameters(values: Parameters) -> dict[str, int | str | tuple[str, ...]]:
@@ -149,8 +159,9 @@ def sealed_digest(
 
     All of it, the parameters too, as it stands in event bodies.
     """
+    _check(values)  # which the others need not be: commitments, and numbers of sides
     parts = {"context": context, "examples": examples, "messages": messages, "model": model, "parameters": values}
-    return hashlib.sha256(_PROMPT + canonical(parts)).digest()
+    return hashlib.sha256(_PROMPT + written(parts)).digest()
 
 
 def _example(example: Example) -> list[str | None]:
@@ -163,5 +174,19 @@ def _message(message: Message) -> tuple[int, str | None]:
 
 
 def sealed(field: str, text: str | None, salt: bytes | None) -> str | None:
-    """Return the commitment to a text as it stands in event bodies; None where there is no text."""
-    return None if text is None or salt is None else encode(commit(field, text, salt))
+    """Return the commitment to a text as it stands in event bodies; None where there is no text.
+
+    Most texts of a prompt were in the one before, so the latest SEALS are kept, with a hash of what they commit to: a
+    text that somebody has changed under its salt is another one.
+    """
+    if text is None or salt is None:
+        return None
+    told = hash((field, text))
+    known = _SEALS.get(salt)
+    if known is not None and known[0] == told:
+        return known[1]
+    seal = encode(commit(field, text, salt))
+    if len(_SEALS) >= SEALS:
+        _SEALS.clear()
+    _SEALS[salt] = told, seal
+    return seal

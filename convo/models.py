@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from convo.clients.base import LIMITS_S, AnyClient, CheckingClient, PatientClient
+from convo.clients.base import LIMITS_S, AnyClient, is_checking, is_patient
 from convo.clients.offline import ELIZA, MODELS, OfflineClient
 from convo.clients.providers import PALM, Provider, codec_of, first_set, server_of, url_of
 from convo.config import GOOGLES, configuration
@@ -197,7 +197,7 @@ class _Wanted(NamedTuple):
 
 def _service(name: str, client: Client, wanted: _Wanted, model: Model | None = None) -> Service[Client]:
     """Return a model and its client, which takes the parameters; the client tells what the model is, if nobody did."""
-    if isinstance(client, CheckingClient):
+    if is_checking(client):
         client.check_parameters(name, wanted.parameters)
     if model is None:
         model = _told(name, client, wanted.limit, min(wanted.deadline_s, LIMITS_S))
@@ -208,7 +208,7 @@ def _service(name: str, client: Client, wanted: _Wanted, model: Model | None = N
 def _told(name: str, client: AnyClient, limit: int | None, deadline_s: float) -> Model:
     """Return a model as its client tells it; one whose limit is given need not be asked for."""
     try:
-        if not isinstance(client, PatientClient):
+        if not is_patient(client):
             model = client.get_model(name)
         elif limit is None:
             model = client.get_model_within(name, deadline_s)

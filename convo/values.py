@@ -228,7 +228,7 @@ class Parameters:
 
     def as_dict(self) -> dict[str, float | int | tuple[str, ...]]:
         """Return what is set."""
-        return {f.name: value for f in fields(self) if (value := getattr(self, f.name)) is not None}
+        return {name: value for name in self.__slots__ if (value := getattr(self, name)) is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 import convo
 from convo import journal
-from convo.store.turns import Answer, Attempt
+from convo.store.answering import Answer, Attempt
 from tests.test_store import refusal, stored_rows
 
 ORDERS = Table("orders", MetaData(), Column("id", Integer, primary_key=True))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 from convo.values import Candidate, Example, Filter, Message, Model, Parameters, Usage
 
@@ -193,6 +193,16 @@ class AsyncStreamingClient(AsyncChatClient, Protocol):
     def stream_async(self, request: ChatRequest, *, deadline_s: float) -> AsyncIterator[Delta]:
         """Yield the answer to `request`, as StreamingClient.stream() does."""
         ...
+
+
+def is_checking(client: object) -> TypeGuard[CheckingClient]:
+    """Return whether a client is a CheckingClient; isinstance() takes 20 µs to find out that it is none."""
+    return hasattr(client, "check_parameters")
+
+
+def is_patient(client: object) -> TypeGuard[PatientClient]:
+    """Return whether a client is a PatientClient, as is_checking() does."""
+    return hasattr(client, "get_model_within") and hasattr(client, "with_limit")
 
 
 AnyClient = ChatClient | AsyncChatClient

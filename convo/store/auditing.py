@@ -63,7 +63,7 @@ class Auditing(Ledger):
         if self._is_on_postgresql:
             yield
             return
-        driver: Any = self._session.connection().connection.dbapi_connection
+        driver: Any = self._driver.connection.connection.dbapi_connection
         usual, driver.text_factory = driver.text_factory, partial(str, encoding="utf-8", errors="surrogateescape")
         try:
             yield
@@ -129,7 +129,7 @@ class Auditing(Ledger):
 
     @property
     def _is_on_postgresql(self) -> bool:
-        return self._session.get_bind().dialect.name == "postgresql"
+        return self._is_postgresql
 
     def _rows(self, span: Span, table: Table, names: Sequence[str], *which: ColumnElement[bool]) -> Iterator[Row]:
         id = table.c.id if table is CONVERSATIONS else table.c.conversation_id
@@ -140,7 +140,7 @@ class Auditing(Ledger):
 
     def _partitions(self, wanted: Select[Any], size: int) -> Iterator[Sequence[Any]]:
         """Yield the rows of a statement as they are asked for, some at a time."""
-        read = cast("CursorResult[Any]", self._session.execute(wanted, execution_options={"yield_per": size}))
+        read = cast("CursorResult[Any]", self._driver.connection.execute(wanted, execution_options={"yield_per": size}))
         is_open = [each.cursor is not None for each in self._being_read]
         self._being_read = [*compress(self._being_read, is_open), read]
         return read.partitions()

@@ -22,7 +22,7 @@ from convo.store.columns import event_turn
 from convo.store.conversations import Conversations
 from convo.store.ledger import new_salt, utc_now
 from convo.store.rows import CONVERSATIONS, EVENTS, EXAMPLES, MESSAGES, TURNS
-from convo.store.turns import Turns
+from convo.store.turns import Turns, next_candidate
 from convo.values import KEEP, MODEL, Branch, ConversationRecord, Example, Keep, Message
 
 _OF_PROMPT = ("context", "context_tokens", "examples", "example_tokens")
@@ -208,7 +208,7 @@ class Branches(Conversations, Turns):
                 and_(
                     MESSAGES.c.turn == number,
                     MESSAGES.c.side == MODEL,
-                    MESSAGES.c.candidate >= self._next_candidate(parent, number) - count,
+                    MESSAGES.c.candidate >= next_candidate(parent.id, number).scalar_subquery() - count,
                 )
             )
             for number, count in counts.items()

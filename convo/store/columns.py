@@ -6,7 +6,6 @@ SQLite's tables are STRICT, which knows only INTEGER, REAL, TEXT, BLOB and ANY (
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -41,7 +40,10 @@ class ConversationId(TypeDecorator[str]):
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> str | None:  # noqa: ANN401 - bytes or text, by database
         """Turn the column's value into the id's text."""
-        return str(uuid.UUID(bytes=value)) if value is not None and dialect.name == "sqlite" else value
+        if value is None or dialect.name != "sqlite":
+            return value
+        digits = value.hex()
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def microseconds(at: datetime) -> int:
@@ -55,7 +57,7 @@ def moment_of(microseconds: int) -> datetime:
     Raises:
         OverflowError: it is none of the years 1 to 9999.
     """
-    return _EPOCH + timedelta(microseconds=microseconds)
+    return _EPOCH + timedelta(0, 0, microseconds)
 
 
 class UtcTime(TypeDecorator[datetime]):

@@ -49,7 +49,7 @@ class Exporting(Preferences, Auditing):
 
     def wait_for_reader(self) -> None:
         """Let the transaction idle while whoever reads what is written takes his time: a pager, a slow disk."""
-        if self._session.get_bind().dialect.name == "postgresql":
+        if self._is_postgresql:
             self._execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
 
     def selected(self, which: Selection) -> Iterator[ConversationRecord]:

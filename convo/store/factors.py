@@ -21,7 +21,7 @@ class Factors(Ledger):
 
     def keep_factor(self, model: str, factor: float) -> None:
         """Store the factor of a model, in the place of the one before."""
-        insert = sqlite.insert if self._session.get_bind().dialect.name == "sqlite" else postgresql.insert
+        insert = postgresql.insert if self._is_postgresql else sqlite.insert
         values = {"factor": factor, "updated_at": utc_now()}
         kept = insert(MODELS).values(name=model, **values)
         self._execute(kept.on_conflict_do_update(index_elements=["name"], set_=values))

@@ -46,7 +46,7 @@ class Importing(Auditing):
         """Undo what was written in the block when it raises, and nothing that was written before."""
         trace = self.trace
         try:
-            with self._session.begin_nested():
+            with self._driver.connection.begin_nested():
                 yield
         except BaseException:
             self.trace = trace

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Executable, Result, insert, select, update
+from sqlalchemy import Connection, Executable, Result, Table, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from convo import journal
 from convo.store import rows
+from convo.store.prepared import Driver, Prepared, Rows, Values, Write
 from convo.store.rows import CONVERSATIONS, EVENTS
+from convo.store.windows import Windows
 from convo.values import ConversationRecord, Event
+
+_OF_CONVO = {"clause": CONVERSATIONS}
+"""Which engine is meant, where a session has several."""
 
 BATCH = 1000
 """How many rows go to the database at once when many are stored."""
@@ -31,6 +37,34 @@ def utc_now() -> datetime:
     return journal.in_milliseconds(datetime.now(UTC))
 
 
+@functools.cache
+def _inserting(table: Table, columns: tuple[str, ...]) -> Prepared:
+    return Prepared(insert(table), columns)
+
+
+def inserted(table: Table, row: Values) -> Write:
+    """Return the write that stores a row."""
+    return _inserting(table, tuple(row)), row
+
+
+@functools.cache
+def _changing(columns: tuple[str, ...]) -> Prepared:
+    """Return the statement that sets these columns of a conversation's own row."""
+    return Prepared(update(CONVERSATIONS).where(CONVERSATIONS.c.id == bindparam("of")), columns)
+
+
+_ADVANCING = Prepared(
+    update(CONVERSATIONS)
+    .where(
+        CONVERSATIONS.c.id == bindparam("of"),
+        CONVERSATIONS.c.owner == bindparam("owned_by"),
+        CONVERSATIONS.c.journal_head == bindparam("seen_head"),
+    )
+    .returning(CONVERSATIONS.c.journal_length),
+    ("journal_length", "journal_head", "updated_at"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Trace:
     """What a transaction leaves behind, by which it is known again when its COMMIT was not answered."""
@@ -42,10 +76,13 @@ class Trace:
 
 
 class Ledger:
-    """A session in which every write appends its event. The caller owns the transaction."""
+    """A session, or a connection, in which every write appends its event. The caller owns the transaction."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session | Connection, windows: Windows | None = None) -> None:
         self._session = session
+        self.windows = windows or Windows()
+        self._found: Driver | None = None
+        self._of: SessionTransaction | None = None
         self.trace: Trace | None = None
         """Of what was written so far; None while nothing was."""
 
@@ -68,11 +105,31 @@ class Ledger:
     def _execute(
         self, statement: Executable, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
     ) -> Result[Any]:
-        return self._session.execute(statement, values)
+        return self._driver.connection.execute(statement, values)
+
+    def _run(self, statement: Prepared, values: Values) -> Rows:
+        return self._driver.execute(statement, values)
+
+    @property
+    def _driver(self) -> Driver:
+        """What drives the connection; a session is asked for that once in each transaction, as it takes 40 µs."""
+        if isinstance(self._session, Connection):
+            if self._found is None:
+                self._found = Driver(self._session)
+            return self._found
+        transaction = self._session.get_transaction()
+        if self._found is None or transaction is None or self._of is not transaction:
+            self._found = Driver(self._session.connection(bind_arguments=_OF_CONVO))
+            self._of = self._session.get_transaction()
+        return self._found
+
+    @property
+    def _is_postgresql(self) -> bool:
+        return self._driver.connection.dialect.name == "postgresql"
 
     def _insert_unless_taken(self, conversation: Mapping[str, Any]) -> bool:
         """Store a conversation's own row; False, and nothing done, when its owner has another one of that name."""
-        dialect = postgresql if self._session.get_bind().dialect.name == "postgresql" else sqlite
+        dialect = postgresql if self._is_postgresql else sqlite
         unless_taken = dialect.insert(CONVERSATIONS).on_conflict_do_nothing(index_elements=["owner", "name"])
         return self._execute(unless_taken.returning(CONVERSATIONS.c.id), conversation).scalar() is not None
 
@@ -87,12 +144,24 @@ class Ledger:
             self._execute(insert(table), batch)
 
     def _append(
-        self, record: ConversationRecord, kind: str, body: Mapping[str, Any], at: datetime, **changes: object
+        self,
+        record: ConversationRecord,
+        kind: str,
+        body: Mapping[str, Any],
+        at: datetime,
+        *writes: Write,
+        **changes: object,
     ) -> ConversationRecord:
-        """Append one event and bring the conversation's row up to date, with `changes` to its columns."""
-        number, event = _event(record, kind, body, at)
-        self._execute(insert(EVENTS), event)
-        return self._advance(record, number, event["digest"], at, **changes)
+        """Append one event and bring the conversation's row up to date, with `changes` to its columns.
+
+        `writes` are what the event tells of.
+        """
+        number, event = made_event(record, kind, body, at)
+        values, advanced = _advanced(record, number, event["digest"], at, changes)
+        changed = _changing(tuple(values)), {"of": record.id, **values}
+        self._driver.write(*writes, inserted(EVENTS, event), changed)
+        self.trace = Trace(record.id, number, event["digest"])
+        return advanced
 
     def _link(
         self, record: ConversationRecord, kind: str, bodies: Iterable[Mapping[str, Any]], at: datetime
@@ -100,7 +169,7 @@ class Ledger:
         """Append events of one kind, in order; the conversation's row is yet to be brought up to date."""
         events = []
         for body in bodies:
-            number, event = _event(record, kind, body, at)
+            number, event = made_event(record, kind, body, at)
             record = replace(record, version=number, journal_head=event["digest"])
             events.append(event)
         self._insert_many(EVENTS, events)
@@ -109,14 +178,37 @@ class Ledger:
     def _advance(
         self, record: ConversationRecord, length: int, head: bytes, at: datetime, **changes: object
     ) -> ConversationRecord:
-        values = {"journal_length": length, "journal_head": head, "updated_at": at, **changes}
-        self._execute(update(CONVERSATIONS).where(CONVERSATIONS.c.id == record.id).values(values))
+        values, advanced = _advanced(record, length, head, at, changes)
+        self._run(_changing(tuple(values)), {"of": record.id, **values})
         self.trace = Trace(record.id, length, head)
-        counters = {name: changes[name] for name in ("turn_count", "fence") if name in changes}
-        return replace(record, version=length, journal_head=head, updated_at=values["updated_at"], **counters)  # type: ignore[arg-type]  # the two counters are integers
+        return advanced
+
+    def _advance_from(
+        self, record: ConversationRecord, length: int, head: bytes, at: datetime
+    ) -> ConversationRecord | None:
+        """Bring a conversation's row up to date, if it still is as `record` has it; None, and nothing done, if not."""
+        values = {"journal_length": length, "journal_head": head, "updated_at": at}
+        seen = {"of": record.id, "owned_by": record.owner, "seen_head": record.journal_head}
+        if not self._run(_ADVANCING, seen | values):
+            return None
+        self.trace = Trace(record.id, length, head)
+        return replace(record, version=length, journal_head=head, updated_at=at)
 
 
-def _event(record: ConversationRecord, kind: str, body: Mapping[str, Any], at: datetime) -> tuple[int, dict[str, Any]]:
+def _advanced(
+    record: ConversationRecord, length: int, head: bytes, at: datetime, changes: Mapping[str, object]
+) -> tuple[dict[str, object], ConversationRecord]:
+    """Return the columns of a conversation's row that change, and the conversation after that."""
+    values = {"journal_length": length, "journal_head": head, "updated_at": at, **changes}
+    counters = {name: changes[name] for name in ("turn_count", "fence") if name in changes}
+    kept: Any = {"updated_at": values["updated_at"], **counters}
+    return values, replace(record, version=length, journal_head=head, **kept)
+
+
+def made_event(
+    record: ConversationRecord, kind: str, body: Mapping[str, Any], at: datetime
+) -> tuple[int, dict[str, Any]]:
+    """Return the next event of a conversation's journal: its number, and the columns of its row."""
     number = record.version + 1
     content = journal.canonical({"at": journal.timestamp(at), **body})
     digest = journal.link(record.journal_head, number, kind, content)

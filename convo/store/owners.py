@@ -31,6 +31,7 @@ class Owner:
         """Show life beside `database`; None where there is no file, and the lease alone tells."""
         self._nonce = uuid.uuid4().hex
         self._database = database if sys.platform != "win32" else None  # files have no such locks there
+        self._folder = self._database and Path(f"{self._database}.owners")
         self._numbers = itertools.count(1)
         self._attempts: set[str] = set()
         self._guard = threading.Lock()
@@ -76,10 +77,6 @@ class Owner:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
-
-    @property
-    def _folder(self) -> Path | None:
-        return self._database and Path(f"{self._database}.owners")
 
     def _show_life(self) -> None:
         """Lock our file; again when somebody has removed it meanwhile."""

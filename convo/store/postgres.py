@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from convo.errors import InvalidInput, StoreUnavailable
+from convo.store.prepared import UNBEGUN, say
 from convo.store.sqlite import READ_ONLY
 
 TIMEOUTS = {"lock_timeout": "5s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "15s"}
@@ -24,6 +25,9 @@ TIMEOUTS = {"lock_timeout": "5s", "statement_timeout": "30s", "idle_in_transacti
 
 ANSWER_S = 40.0
 """How long a connection may be silent while an answer is awaited: longer than the server's own `statement_timeout`."""
+
+WHEN_TOLD = 2**31
+"""After how many executions psycopg prepares a statement of which it was not told to: never."""
 
 _TIMEOUTS = "convo_timeouts"
 """The execution option that holds them, as they are told with each BEGIN."""
@@ -42,7 +46,7 @@ def make_engine(url: URL) -> Engine:
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 20_000,
-        "prepare_threshold": None,  # a pooler in transaction mode hands each transaction another session
+        "prepare_threshold": None,
     }
     if options := _options(url):
         url = url.update_query_dict({"options": options})
@@ -52,13 +56,14 @@ def make_engine(url: URL) -> Engine:
             connect_args={name: value for name, value in arguments.items() if name not in url.query},
             hide_parameters=True,
             max_overflow=0,
-            pool_pre_ping=True,
             pool_recycle=1800,
             pool_size=5,
         )
     except ModuleNotFoundError as error:
         raise StoreUnavailable("PostgreSQL needs its driver: pip install 'convo[postgres]'") from error
     event.listen(engine, "do_connect", _connect)
+    if "prepare_threshold" not in url.query:
+        event.listen(engine, "connect", _let_prepare)
     return engine
 
 
@@ -79,6 +84,19 @@ def _connect(dialect: object, record: object, arguments: Any, options: Any) -> A
                 raise psycopg.OperationalError(msg) from error
 
     return Bounded.connect(*arguments, **options)
+
+
+def _let_prepare(connection: Any, record: object) -> None:  # noqa: ANN401, ARG001 - the hook's signature
+    """Let statements be prepared where the server itself is at the other end.
+
+    A pooler in transaction mode hands each transaction another session, in which they are not. It tells its clients of
+    a process that is none, to cancel what it would not know otherwise.
+    """
+    connection.autocommit = True
+    (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone()
+    if pid == connection.info.backend_pid:
+        connection.prepare_threshold = WHEN_TOLD
+    connection.autocommit = False
 
 
 def _within(waiting: Generator[Any, int, Any]) -> Generator[Any, int, Any]:
@@ -132,8 +150,10 @@ def _roll_back(connection: Any, *_: object) -> None:  # noqa: ANN401 - the drive
 def _begin(connection: Connection) -> None:
     # A read of several statements sees one moment; a writer sees what others committed before it had its lock.
     options = connection.get_execution_options()
+    if options.get(UNBEGUN):
+        return
     level = "REPEATABLE READ READ ONLY" if options.get(READ_ONLY) else "READ COMMITTED"
-    connection.exec_driver_sql(f"BEGIN ISOLATION LEVEL {level}{options[_TIMEOUTS]}")
+    say(connection, f"BEGIN ISOLATION LEVEL {level}{options[_TIMEOUTS]}")
 
 
 def _options(url: URL) -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import update
-
-from convo.store.ledger import utc_now
-from convo.store.rows import TURNS
-from convo.store.turns import (
+from convo.store.answering import (
     Answer,
     Attempt,
     Stored,
-    Turns,
     answer_body,
     attempt_body,
+    candidate_body,
     lease_columns,
     prompt_columns,
     second_body,
 )
+from convo.store.ledger import utc_now
+from convo.store.turns import NEXT, Turns, taking
 from convo.values import ConversationRecord
 
 
@@ -25,8 +23,8 @@ class Regeneration(Turns):
 
     def begin_regeneration(self, record: ConversationRecord, attempt: Attempt) -> ConversationRecord:
         """Take the lease of the last turn of a locked conversation: while it is held no other turn can follow."""
-        of_it = update(TURNS).where(TURNS.c.conversation_id == record.id, TURNS.c.number == attempt.turn)
-        self._execute(of_it.values(fence=attempt.fence, **lease_columns(attempt)))
+        taken = {"fence": attempt.fence, **lease_columns(attempt)}
+        self._run(taking(tuple(taken)), {"of": record.id, "turn": attempt.turn, **taken})
         return self._append(record, "regenerate", attempt_body(attempt), utc_now(), fence=attempt.fence)
 
     def finish_regeneration(self, record: ConversationRecord, attempt: Attempt, answer: Answer) -> Stored | None:
@@ -37,14 +35,16 @@ class Regeneration(Turns):
         at, sifted = utc_now(), self._sift(record, attempt.turn, answer.candidates)
         columns = {} if attempt.keeps_prompt else prompt_columns(attempt.prompt)
         if sifted.fresh:
-            columns["chosen"] = self._next_candidate(record, attempt.turn)
-        settled = self._close(record, attempt.turn, attempt.fence, **columns)
-        if settled is None:
+            columns["chosen"] = NEXT
+        closed = self._close(record, attempt.turn, attempt.fence, **columns)
+        if closed is None:
             return None
-        body = {"turn": attempt.turn, "fence": attempt.fence, "chosen": settled.chosen, "by": "model", "candidates": []}
+        (chosen,) = closed
+        body = {"turn": attempt.turn, "fence": attempt.fence, "chosen": chosen, "by": "model", "candidates": []}
         if sifted.fresh:
-            new = (record, attempt.turn, settled.chosen, sifted.fresh, at)
-            body["candidates"] = self._insert_candidates(*new, model=attempt.model)
+            new = (record, attempt.turn, chosen, sifted.fresh, at)
+            messages = self._insert_candidates(*new, model=attempt.model)
+            body["candidates"] = [candidate_body(each) for each in messages]
         told = body | sifted.told | answer_body(answer) | second_body(attempt)
         record = self._append(record, "finish", told, at)
-        return Stored(record, settled.chosen, self.turn(record, attempt.turn))
+        return Stored(record, chosen, turn=self.turn(record, attempt.turn))

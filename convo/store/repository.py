@@ -1,4 +1,4 @@
-"""The repository: every statement that convo executes, over a Session that its caller owns.
+"""The repository: every statement that convo executes, over a Session or a Connection that its caller owns.
 
 For those who want a conversation's rows in their own transaction. Reads return values, never rows; a write appends
 its event to the conversation's journal; nothing is committed here. `Store` is the layer above, which does.

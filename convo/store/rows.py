@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, cast
 
-from sqlalchemy import Row, Table
+from sqlalchemy import Row, Table, null
 
 from convo.errors import StoredDataError
 from convo.store.tables import ConversationRow, EventRow, ExampleRow, MessageRow, ModelRow, TurnRow
@@ -33,6 +33,11 @@ EVENTS = cast(Table, EventRow.__table__)
 MODELS = cast(Table, ModelRow.__table__)
 
 AnyRow = Row[Any]
+Columns = Sequence[Any]
+"""A row of which the columns are taken by place."""
+
+MESSAGE = [MESSAGES.c.get(each.name, null().label(each.name)) for each in fields(Message)]
+"""The columns of which message() makes one: the fields of Message, in their order; citations are not stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,56 +73,46 @@ class LatestTurn:
         return self.state != FAILED and self.lease_left_ms is not None and self.lease_left_ms > 0
 
 
-def conversation(row: AnyRow) -> ConversationRecord:
+def conversation(row: Columns) -> ConversationRecord:
     """Make a conversation's record from all columns of its row."""
-    of = row._mapping
+    id, owner, name, model, settings, user, other, limit, trim, first, *rest = row
+    turn_count, fence, length, head, forked_from, forked_at, created_at, updated_at, *rest = rest
+    context_tokens, context_salt, _, _, title, metadata, context = rest
     return ConversationRecord(
-        id=of["id"],
-        owner=of["owner"],
-        name=of["name"],
-        title=of["title"],
-        metadata=of["metadata"],
-        model=of["model"],
-        context=of["context"],
-        context_tokens=of["context_tokens"],
-        parameters=parameters(of["parameters"], of["id"]),
-        authors=(of["user_author"], of["model_author"]),
-        input_token_limit=of["input_token_limit"],
-        trim=of["trim"],
-        first_position=of["first_position"],
-        turn_count=of["turn_count"],
-        fence=of["fence"],
-        version=of["journal_length"],
-        journal_head=of["journal_head"],
-        created_at=of["created_at"],
-        updated_at=of["updated_at"],
-        context_salt=of["context_salt"],
-        forked_from=of["forked_from"],
-        forked_at=of["forked_at"],
+        id=id,
+        owner=owner,
+        name=name,
+        title=title,
+        metadata=metadata,
+        model=model,
+        context=context,
+        context_tokens=context_tokens,
+        parameters=parameters(settings, id),
+        authors=(user, other),
+        input_token_limit=limit,
+        trim=trim,
+        first_position=first,
+        turn_count=turn_count,
+        fence=fence,
+        version=length,
+        journal_head=head,
+        created_at=created_at,
+        updated_at=updated_at,
+        context_salt=context_salt,
+        forked_from=forked_from,
+        forked_at=forked_at,
     )
 
 
-def message(row: AnyRow) -> Message:
-    """Make a message from all columns of its row."""
-    return Message(
-        author=row.author,
-        content=row.content,
-        side=row.side,
-        tokens=row.tokens,
-        position=row.position,
-        turn=row.turn,
-        candidate=row.candidate,
-        finish_reason=row.finish_reason,
-        repaired=row.repaired,
-        created_at=row.created_at,
-        salt=row.salt,
-        model=row.model,
-    )
+def message(row: Columns) -> Message:
+    """Make a message from a row of MESSAGE; by place, as this is done for each text of each prompt."""
+    return Message(*row)
 
 
-def example(row: AnyRow) -> Example:
-    """Make an example from its row."""
-    return Example(row.input, row.output, row.tokens, row.input_salt, row.output_salt, row.position)
+def example(row: Columns) -> Example:
+    """Make an example from all columns of its row."""
+    _, position, tokens, input_salt, output_salt, asked, answered = row
+    return Example(asked, answered, tokens, input_salt, output_salt, position)
 
 
 def event(row: AnyRow) -> Event:

@@ -113,8 +113,8 @@ def _read_all(connection: Connection, ids: Sequence[str] | None) -> dict[str, St
 def _read(connection: Connection, row: Any) -> Stored:  # noqa: ANN401 - a row
     record = rows.conversation(row)
 
-    def of_it(table: Table) -> Sequence[Any]:
-        wanted = select(table).where(table.c.conversation_id == record.id)
+    def of_it(table: Table, *columns: Any) -> Sequence[Any]:  # noqa: ANN401 - what select() takes
+        wanted = select(*columns or [table]).where(table.c.conversation_id == record.id)
         return connection.execute(wanted.order_by(*table.primary_key.columns)).all()
 
     events = [rows.event(row) for row in of_it(EVENTS)]
@@ -122,7 +122,7 @@ def _read(connection: Connection, row: Any) -> Stored:  # noqa: ANN401 - a row
         record=record,
         row=row,
         turns={row.number: row for row in of_it(TURNS)},
-        messages=[rows.message(row) for row in of_it(MESSAGES)],
+        messages=[rows.message(row) for row in of_it(MESSAGES, *rows.MESSAGE)],
         examples=[rows.example(row) for row in of_it(EXAMPLES)],
         events=events,
         told=Replay(events),

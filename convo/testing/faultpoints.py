@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -31,6 +32,10 @@ Client = TypeVar("Client", bound=AnyClient)
 
 At = Callable[[int, str], object]
 """What is called at each point, with its number, from 1, and its name; it may raise, wait, or end the process."""
+
+
+_WRITES = re.compile(r"(INSERT|UPDATE)(?: INTO)? (convo_\w+)")
+"""What a statement of PostgreSQL has in it that is several."""
 
 
 def kill_at(number: int) -> At:
@@ -65,7 +70,7 @@ class FaultPoints:
             "reset": self._reset,
         }
         self.names: list[str] = []
-        """What was passed so far, in order: "before COMMIT", "after INSERT INTO convo_turns", "before the model"."""
+        """What was passed so far, in order: "before COMMIT", "after SELECT convo_turns", "before the model"."""
 
     def __enter__(self) -> Self:
         for name, hook in self._hooks.items():
@@ -184,7 +189,9 @@ class _WatchedClient:
 
 
 def _told(statement: str) -> str:
-    """Return the verb of a statement, and the first table of convo's that it names."""
+    """Return the verb of a statement, and the first table of convo's that it names; of each write that it has in it."""
     words = statement.split()
+    if words and words[0] == "WITH":
+        return ", ".join(f"{verb} {table}" for verb, table in _WRITES.findall(statement)) or "WITH"
     table = next((each.strip('"(),.') for each in words[1:] if each.startswith("convo_") and "." not in each), "")
     return f"{words[0]} {table}".strip() if words else "a statement"

@@ -198,7 +198,7 @@ def lose_commits(engine: Engine) -> None:
     engine_is_finishing = threading.local()
 
     def before(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        if statement.startswith("UPDATE convo_turns"):
+        if "UPDATE convo_turns" in statement:
             engine_is_finishing.now = True
 
     def commit(connection: Any) -> None:
@@ -303,6 +303,7 @@ def run(tell: Tell, name: str, url: str, guarded: bool, whole: bool) -> None:
         with (
             contextlib.nullcontext() if whole else rewritten(store.engine, mutation.pattern, mutation.instead) as count
         ):
+            store.database.windows.clear()  # so that the history is read
             heard += mutation.fault(store)
             assert whole or not mutation.pattern or count[0], "no statement has this form any more"
         tell(sorted({each.split(":")[0] for each in violations(store, acknowledged=heard)}))

@@ -40,7 +40,7 @@ def test_each_point_of_a_turn_has_its_name(store: convo.Store):
         called - 2 : called + 3
     ]
     assert ["before COMMIT", "after COMMIT"] == names[-2:]
-    assert 2 == names.count("before INSERT convo_messages")
+    assert 2 == sum(each.startswith("before") and "INSERT convo_messages" in each for each in names)
 
 
 def test_the_same_turn_passes_the_same_points(store: convo.Store):
@@ -60,7 +60,7 @@ def test_nothing_is_counted_outside_the_block(store: convo.Store):
 
 def test_what_is_raised_at_a_point_is_raised_there(store: convo.Store):
     def at(number: int, name: str) -> None:
-        if name == "before INSERT convo_messages":
+        if name.startswith("before") and "INSERT convo_messages" in name:
             raise Broken
 
     talk = store.create(model="offline/echo")
