@@ -10,10 +10,11 @@ from convo import journal
 from convo.clients.base import ChatRequest
 from convo.errors import PromptTooLong
 from convo.prompt import Budget, Measured, fit, input_limit
+from convo.store.answering import Attempt
 from convo.store.conversations import not_erased
 from convo.store.repository import ConversationRepository
 from convo.store.rows import LatestTurn
-from convo.store.turns import Attempt
+from convo.store.windows import Window
 from convo.values import MODEL, ConversationRecord, Example, Fit, Message, Model, Parameters, PromptRecord
 
 LEASE_MARGIN_S = 10.0
@@ -50,6 +51,8 @@ class Begun:
     attempt: Attempt
     fit: Fit
     request: ChatRequest
+    window: Window | None = None
+    """What was known of the history, where the prompt was made of it."""
 
 
 class ModelChanged(Exception):
@@ -69,7 +72,8 @@ def asked(
 
     `last` is the conversation's last turn; where that is the open one itself, `before` is the one before it.
     """
-    return _begun(record, message, ask, fitted(repository, record, last, message, ask, before=before))
+    sent, window = fitted(repository, record, last, message, ask, before=before)
+    return _begun(record, message, ask, sent, window)
 
 
 def asked_again(repository: ConversationRepository, record: ConversationRecord, last: LatestTurn, ask: Ask) -> Begun:
@@ -91,7 +95,7 @@ def asked_again(repository: ConversationRepository, record: ConversationRecord, 
     return replace(begun, attempt=replace(begun.attempt, is_regeneration=True))
 
 
-def _begun(record: ConversationRecord, message: Message, ask: Ask, sent: Fit) -> Begun:
+def _begun(record: ConversationRecord, message: Message, ask: Ask, sent: Fit, window: Window | None = None) -> Begun:
     parameters = merged(record.parameters, ask.overrides)
     attempt = Attempt(
         turn=message.turn or 0,
@@ -108,7 +112,7 @@ def _begun(record: ConversationRecord, message: Message, ask: Ask, sent: Fit) ->
         is_user_first=ask.model.user_first,
     )
     request = ChatRequest(ask.model.name, sent.context, sent.examples, sent.messages, parameters)
-    return Begun(record, ask, attempt, sent, request)
+    return Begun(record, ask, attempt, sent, request, window)
 
 
 def _sent_before(
@@ -141,7 +145,7 @@ def shortened(repository: ConversationRepository, begun: Begun, factor: float) -
     ask, attempt = replace(begun.ask, factor=factor), begun.attempt
     if attempt.keeps_prompt:
         return None
-    sent = fitted(repository, begun.record, None, attempt.message, ask)
+    sent, _ = fitted(repository, begun.record, None, attempt.message, ask)
     if sent.estimate >= begun.fit.estimate:
         return None
     prompt = _remembered(sent, begun.record, ask, attempt.parameters)
@@ -157,34 +161,38 @@ def fitted(
     ask: Ask,
     *,
     before: LatestTurn | None = None,
-) -> Fit:
-    """Read as much of the history as can fit, and trim it; the turns are those of asked().
+) -> tuple[Fit, Window]:
+    """Read as much of the history as can fit, and trim it; return what was read, too. The turns are those of asked().
 
     Raises:
         PromptTooLong: the context and the newest message alone exceed the limit.
         ModelChanged: to be prepared anew, as it has other limits.
     """
-    all_examples = repository.all_examples(record)
+    known = repository.windows.of(record)
+    all_examples = repository.all_examples(record) if known is None else known.examples
     examples = not_erased(all_examples)
     budget = _budget(record, ask, _measured(before or last, ask, examples))
     taken = budget.of_context(record.context, record.context_tokens) + budget.of_message(message)
-    taken += sum(budget.of_example(each) for each in examples)
+    taken += sum(map(budget.of_example, examples))
     number = message.turn or 0
     cut = last.window_start if last else None
     length = None if cut is None else number - (cut + 1) // 2
     room = max(int(budget.limit / ask.factor) - taken, 0)
-    window, unread = repository.window(record, number, room, budget.of_message, last_length=length)
-    return fit(
+    window = repository.window(record, number, room, budget.of_message, last_length=length, known=known)
+    sent = fit(
         record.context,
         examples,
-        [*window, message],
+        [*window.messages, message],
         context_tokens=record.context_tokens,
         budget=budget,
-        unread=unread,
+        unread=window.unread(record),
         trim=record.trim,
         cut=cut,
         example_count=len(all_examples),
     )
+    # Erased ones are dropped too, whether they were read or not.
+    older = (sent.messages[0].position or 0) - record.first_position
+    return replace(sent, dropped_messages=older), replace(window, examples=all_examples)
 
 
 def _budget(record: ConversationRecord, ask: Ask, measured: Measured | None = None) -> Budget:
@@ -213,7 +221,8 @@ def _remembered(sent: Fit, record: ConversationRecord, ask: Ask, parameters: Par
 
 def merged(parameters: Parameters, overrides: Parameters) -> Parameters:
     """Return a conversation's parameters with those of this turn."""
-    return replace(parameters, **overrides.as_dict())  # type: ignore[arg-type]  # of the fields' own types
+    given = overrides.as_dict()
+    return replace(parameters, **given) if given else parameters  # type: ignore[arg-type]  # of the fields' own types
 
 
 def _measured(last: LatestTurn | None, ask: Ask, examples: Sequence[Example]) -> Measured | None:

@@ -91,4 +91,4 @@ def edit(
     if question.request_key is not None:
         made = repository.fork_of_request(record, number - 1, question.request_key)
     made = made or fork(repository, id, owner, number - 1, new)
-    return turn.begin(repository, made.id, owner, question, ask)
+    return turn.begin(repository, made, question, ask)

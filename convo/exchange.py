@@ -34,9 +34,9 @@ from convo.facts import ConversationFacts, Reply, reply_of_answer, reply_of_turn
 from convo.models import Service
 from convo.shapes import ParameterOptions
 from convo.steps import Await, Call, Close, Left, Listen, Next, Pause, Show, Steps, Work
+from convo.store.answering import Answer, Attempt
 from convo.store.branches import NewFork
 from convo.store.repository import ConversationRepository
-from convo.store.turns import Answer, Attempt
 from convo.streaming import END, Draft
 from convo.tokens import raised
 from convo.turn import Question
@@ -218,9 +218,9 @@ class Exchange(Generic[Talk]):
 
     def _ask(self, question: Question, ask: Ask) -> Begun | Answered:
         begin = turn.begin_instead if self._manner.on_unfinished == "discard" else turn.begin
-        id, owner = self._view.record.id, self._view.record.owner
+        seen = self._view.record
         return self._view.write(
-            lambda repository: begin(repository, id, owner, question, ask), request_key=question.request_key
+            lambda repository: begin(repository, seen, question, ask), request_key=question.request_key
         )
 
     def _again(self, ask: Ask) -> Begun:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from convo.asking import Begun
-from convo.store.turns import Answer, Stored
+from convo.store.answering import Answer, Stored
 from convo.values import BROKEN_OFF, MODEL, Candidate, ConversationRecord, Fit, Parameters, PromptRecord, Turn, Usage
 
 Talk = TypeVar("Talk", bound="ConversationFacts")

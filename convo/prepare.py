@@ -16,10 +16,10 @@ from convo.errors import InvalidInput, InvalidParameter, InvalidText, ReplyBlock
 from convo.models import default_model, full_name
 from convo.options import MAX_DEADLINE_S
 from convo.shapes import CreateOptions, ExamplesOptions, MessageOptions, ParameterOptions, SettingOptions
+from convo.store.answering import Answer
 from convo.store.branches import NewFork
 from convo.store.conversations import NewConversation
 from convo.store.given import GivenTurn
-from convo.store.turns import Answer
 from convo.text import clean_message, clean_text
 from convo.tokens import estimate
 from convo.turn import Question

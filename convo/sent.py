@@ -101,7 +101,7 @@ def upcoming(
     """
     overhead = ask.model.message_overhead
     last, message = turn.next_message(repository, record, question or Question("", -overhead))
-    fit = asking.fitted(repository, record, last, message, ask)
+    fit, _ = asking.fitted(repository, record, last, message, ask)
     number = message.turn or 0
     attempt = ToldAttempt(
         number=record.version + 1,

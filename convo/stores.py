@@ -127,7 +127,7 @@ class Store:
             AmbiguousId: several ids begin so.
         """
         whose = prepare.owner_of(owner)
-        return Conversation(self, self.database.read(lambda repository: repository.find(reference, whose)))
+        return Conversation(self, self.database.look(lambda repository: repository.find(reference, whose)))
 
     def find(self, name: str, *, owner: str | None = None) -> Conversation | None:
         """Return the owner's conversation of exactly that name; None when there is none."""

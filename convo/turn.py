@@ -30,10 +30,10 @@ from convo.errors import (
     TurnUnfinished,
     VersionConflict,
 )
+from convo.store.answering import Answer, Attempt, Stored
 from convo.store.ledger import new_salt
 from convo.store.repository import ConversationRepository
 from convo.store.rows import LatestTurn
-from convo.store.turns import Answer, Attempt, Stored
 from convo.values import (
     DONE,
     USER,
@@ -56,16 +56,20 @@ class Question:
 
 
 def begin(
-    repository: ConversationRepository, id: str, owner: str, question: Question, ask: Ask
+    repository: ConversationRepository, seen: ConversationRecord, question: Question, ask: Ask
 ) -> Begun | tuple[ConversationRecord, Turn]:
-    """Open the next turn for `question`; or return the turn that already answered its request key.
+    """Open the next turn of a conversation for `question`; or return the turn that already answered its request key.
 
     Raises:
         TurnInFlight, TurnUnfinished: the turn before has no answer yet.
         VersionConflict, IdempotencyConflict, PromptTooLong, ConversationNotFound: nothing was stored.
     """
-    record = repository.lock(id, owner)
-    latest = repository.latest_turns(record, question.request_key)
+    record = repository.lock(seen.id, seen.owner, seen=seen)
+    window = repository.windows.of(record)
+    if question.request_key is None and window is not None and window.latest is not None:
+        latest = [window.latest]
+    else:
+        latest = repository.latest_turns(record, question.request_key)
     for known in latest:
         if question.request_key is not None and known.request_key == question.request_key:
             return _repeat(repository, record, known, question, ask)
@@ -85,7 +89,7 @@ def begin(
         salt=salt,
     )
     begun = asking.asked(repository, record, last, message, ask)
-    attempt = replace(begun.attempt, prev_chosen=_follows(record, last))
+    attempt = replace(begun.attempt, is_first=True, prev_chosen=_follows(record, last))
     if question.request_key is not None:
         digest = _request_hash(question, ask, salt)
         attempt = replace(attempt, request_key=question.request_key, request_hash=digest)
@@ -93,7 +97,7 @@ def begin(
 
 
 def begin_instead(
-    repository: ConversationRepository, id: str, owner: str, question: Question, ask: Ask
+    repository: ConversationRepository, seen: ConversationRecord, question: Question, ask: Ask
 ) -> Begun | tuple[ConversationRecord, Turn]:
     """Open the next turn as begin() does, in the place of one that was left without an answer: both or nothing.
 
@@ -102,10 +106,10 @@ def begin_instead(
         VersionConflict, IdempotencyConflict, PromptTooLong, ConversationNotFound: as begin(); nothing was discarded.
     """
     try:
-        return begin(repository, id, owner, question, ask)
+        return begin(repository, seen, question, ask)
     except TurnUnfinished:
-        discard(repository, id, owner)
-    return begin(repository, id, owner, replace(question, expected_version=None), ask)  # which was met, under the lock
+        discard(repository, seen.id, seen.owner)
+    return begin(repository, seen, replace(question, expected_version=None), ask)  # which was met, under the lock
 
 
 def resume(repository: ConversationRepository, id: str, owner: str, ask: Ask) -> Begun:
@@ -125,12 +129,42 @@ def finish(repository: ConversationRepository, begun: Begun, answer: Answer) -> 
 
     It does not when the turn was taken over meanwhile: then it is kept beside the one that does.
     """
-    record = repository.lock(begun.record.id, begun.record.owner)
+    if begun.attempt.is_first and (stored := repository.finish_unchanged(begun.record, begun.attempt, answer)):
+        _keep_window(repository, begun, answer, stored)
+        return stored, True
+    record = repository.lock(begun.record.id, begun.record.owner, seen=begun.record)
     store = repository.finish_regeneration if begun.attempt.is_regeneration else repository.finish_turn
     stored = store(record, begun.attempt, answer)
     if stored is not None:
         return stored, True
     return Stored(repository.keep_late(record, begun.attempt, answer), 0), False
+
+
+def _keep_window(repository: ConversationRepository, begun: Begun, answer: Answer, stored: Stored) -> None:
+    """Keep what the next prompt can be made of, after a turn during which nothing else happened."""
+    attempt, usage = begun.attempt, answer.usage
+    if begun.window is None or stored.reply is None:
+        return
+    latest = LatestTurn(
+        number=attempt.turn,
+        state=DONE,
+        fence=attempt.fence,
+        request_key=attempt.request_key,
+        request_hash=attempt.request_hash,
+        error=None,
+        chosen=stored.first,
+        lease_owner=None,
+        lease_left_ms=None,
+        window_start=attempt.prompt.window_start,
+        first_example=attempt.prompt.first_example,
+        prompt_tokens=attempt.prompt.tokens,
+        prompt_limit=attempt.prompt.limit,
+        model=attempt.model,
+        input_tokens=usage.input_tokens if usage else None,
+        output_tokens=usage.output_tokens if usage else None,
+    )
+    asked = replace(attempt.message, created_at=begun.record.updated_at)
+    repository.windows.keep(stored.record, begun.window.followed_by(latest, asked, stored.reply))
 
 
 KEPT_LATE = "the late answer is kept beside the one that counts, or told by the journal alone if its message is gone"
@@ -233,7 +267,7 @@ def preview(repository: ConversationRepository, record: ConversationRecord, ques
         PromptTooLong, TurnInFlight, TurnUnfinished: as begin().
     """
     latest, message = next_message(repository, record, question)
-    return asking.fitted(repository, record, latest, message, ask)
+    return asking.fitted(repository, record, latest, message, ask)[0]
 
 
 def next_message(

@@ -77,7 +77,8 @@ def read_window(
 ) -> tuple[list[convo.Message], int]:
     def work(repository: convo.ConversationRepository) -> tuple[list[convo.Message], int]:
         cost = Budget(budget, overhead).of_message
-        return repository.window(talk.record, before, budget, cost, last_length=last_length)
+        window = repository.window(talk.record, before, budget, cost, last_length=last_length)
+        return list(window.messages), window.unread(talk.record)
 
     return store.database.read(work)
 
@@ -119,6 +120,44 @@ def test_the_prompt_is_that_of_a_reader_of_everything(sync_store: convo.Store, s
         everything = [*kept, preview.messages[-1]]
         whole = fit(None, (), everything, context_tokens=0, budget=Budget(limit, overhead, user_first), trim=trim)
         assert (whole.messages, whole.tokens) == (preview.messages, preview.tokens)
+
+
+def something_happens(talk: convo.Conversation, dice: random.Random, number: int) -> None:
+    """Do one of the things that a window depends on."""
+    if dice.random() < 0.6:
+        talk.send("s" * dice.choice([1, 40, 300]))
+    elif dice.random() < 0.3 and talk.record.turn_count:
+        talk.erase(dice.randint(1, 2 * talk.record.turn_count), scrub=False)
+    elif dice.random() < 0.3 and talk.record.turn_count:
+        talk.regenerate(candidate_count=2)
+    elif dice.random() < 0.5:
+        talk.update(input_token_limit=dice.choice([400, 1000, 5000]), trim=dice.choice(["minimal", "stable"]))
+    else:
+        talk.update(title=str(number))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_remembered_is_what_would_be_read(sync_store: convo.Store, seed: int):
+    dice = random.Random(seed)
+    sync_store.client = ScriptedClient(*["r" * dice.choice([1, 40, 300]) for _ in range(50)])
+    said = ["x" * dice.choice([1, 7, 40, 300]) for _ in range(2 * dice.choice([0, 1, 33, 70]))]
+    talk = sync_store.create(
+        messages=said, examples=[("a", "b")], opening=dice.choice([None, "o"]), input_token_limit=900
+    )
+    used = 0
+    for number in range(60):
+        something_happens(talk, dice, number)
+        used += sync_store.database.windows.of(talk.record) is not None
+        remembered = talk.preview("next")
+        sync_store.database.windows.clear()
+        assert remembered == talk.preview("next")
+        assert (remembered.dropped_messages, remembered.estimate) == (
+            talk.preview("next").dropped_messages,
+            talk.preview("next").estimate,
+        )
+        if dice.random() < 0.7:
+            talk.send("so that it is remembered")
+    assert used > 10
 
 
 def long_talk(

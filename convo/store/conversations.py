@@ -10,13 +10,14 @@ from datetime import datetime
 from typing import Any
 
 import uuid_utils.compat
-from sqlalchemy import Select, delete, select, tuple_
+from sqlalchemy import Select, bindparam, delete, select, tuple_
 
 from convo import journal
 from convo.errors import AmbiguousId, ConversationNotFound, NameTaken
 from convo.store import bodies, rows
 from convo.store.given import Given, GivenTurn, salted
 from convo.store.ledger import Trace, new_salt, utc_now
+from convo.store.prepared import Prepared
 from convo.store.rows import CONVERSATIONS, EXAMPLES
 from convo.text import clean_text
 from convo.values import MINIMAL, MODEL, USER, ConversationRecord, Example, Message, Parameters
@@ -31,6 +32,27 @@ Records = list[ConversationRecord]
 
 _PREFIX = re.compile(r"[0-9a-f-]+", re.IGNORECASE)
 _LABELS = ("owner", "name", "metadata")
+
+
+class _Finding:
+    """The statements that find an owner's conversation; built once, as each turn that is resumed executes one."""
+
+    def __init__(self, *columns: Any) -> None:  # noqa: ANN401 - what select() takes
+        of = CONVERSATIONS.c
+        wanted = select(*columns).where(of.owner == bindparam("owner"))
+        self.by_id = Prepared(wanted.where(of.id == bindparam("id")))
+        self.locked = Prepared(wanted.where(of.id == bindparam("id")).with_for_update())
+        self.by_name = Prepared(wanted.where(of.name == bindparam("name")))
+        between = of.id.between(bindparam("low"), bindparam("high"))
+        self.by_prefix = Prepared(wanted.where(between).order_by(of.id).limit(MATCHES_SHOWN + 1))
+
+
+_ALL_COLUMNS, _ID_ALONE = _Finding(CONVERSATIONS), _Finding(CONVERSATIONS.c.id)
+_LOCK_WHOLE = _ALL_COLUMNS.locked
+_LOCK = _Finding(CONVERSATIONS.c.journal_length, CONVERSATIONS.c.journal_head).locked
+_EXAMPLES = Prepared(
+    select(EXAMPLES).where(EXAMPLES.c.conversation_id == bindparam("id")).order_by(EXAMPLES.c.position)
+)
 
 
 def not_erased(examples: Iterable[Example]) -> Examples:
@@ -112,7 +134,7 @@ class Conversations(Given):
             AmbiguousId: a prefix of several ids; the first MATCHES_SHOWN are told.
             InvalidText: nothing can have that name.
         """
-        return rows.conversation(self._one(select(CONVERSATIONS), reference, owner))
+        return rows.conversation(self._one(_ALL_COLUMNS, reference, owner))
 
     def find_id(self, reference: str, owner: str = "") -> str:
         """Return the id of what find() finds, and read no more of it.
@@ -120,7 +142,7 @@ class Conversations(Given):
         Raises:
             ConversationNotFound, AmbiguousId, InvalidText: as find().
         """
-        return str(self._one(select(CONVERSATIONS.c.id), reference, owner).id)
+        return str(self._one(_ID_ALONE, reference, owner)[0])
 
     def get(self, id: str, owner: str = "") -> ConversationRecord:
         """Return the owner's conversation of that whole id.
@@ -128,25 +150,29 @@ class Conversations(Given):
         Raises:
             ConversationNotFound: there is none, or it is another owner's.
         """
-        found = self._select(CONVERSATIONS.c.id == whole_id(id), CONVERSATIONS.c.owner == owner)
+        found = self._run(_ALL_COLUMNS.by_id, {"id": whole_id(id), "owner": owner})
         if not found:
             raise ConversationNotFound(id)
-        return found[0]
+        return rows.conversation(found[0])
 
-    def lock(self, id: str, owner: str = "") -> ConversationRecord:
+    def lock(self, id: str, owner: str = "", *, seen: ConversationRecord | None = None) -> ConversationRecord:
         """Return the conversation, locked until the end of the transaction: what is read after this is current.
 
         The lock is a statement of its own: with a join, PostgreSQL would return the new conversation beside an old
-        turn.
+        turn. One that was `seen` before is not read again when its journal stands where it stood: it has all changes.
 
         Raises:
             ConversationNotFound: there is none, or it is another owner's.
         """
-        wanted = select(CONVERSATIONS).where(CONVERSATIONS.c.id == whole_id(id), CONVERSATIONS.c.owner == owner)
-        row = self._execute(wanted.with_for_update()).one_or_none()
-        if row is None:
+        if seen is None:
+            found = self._run(_LOCK_WHOLE, {"id": whole_id(id), "owner": owner})
+            if not found:
+                raise ConversationNotFound(id)
+            return rows.conversation(found[0])
+        found = self._run(_LOCK, {"id": id, "owner": owner})
+        if not found:
             raise ConversationNotFound(id)
-        return rows.conversation(row)
+        return seen if found[0] == (seen.version, seen.journal_head) else self.get(id, owner)
 
     def list(self, owner: str = "", *, limit: int = 50, after: ConversationRecord | None = None) -> Records:
         """Return at most `limit` conversations, the latest active first; `after` is the last one of the page before."""
@@ -163,8 +189,7 @@ class Conversations(Given):
 
     def all_examples(self, record: ConversationRecord) -> Examples:
         """Return the conversation's examples by position, erased ones too."""
-        wanted = select(EXAMPLES).where(EXAMPLES.c.conversation_id == record.id).order_by(EXAMPLES.c.position)
-        return [rows.example(row) for row in self._execute(wanted)]
+        return [rows.example(row) for row in self._run(_EXAMPLES, {"id": record.id})]
 
     def update(self, record: ConversationRecord, **changes: Any) -> ConversationRecord:  # noqa: ANN401 - columns of several types
         """Change what may change of a locked conversation, named as in its record.
@@ -184,6 +209,7 @@ class Conversations(Given):
     def delete(self, record: ConversationRecord) -> None:
         """Delete the conversation with its turns, messages, examples and journal."""
         self._execute(delete(CONVERSATIONS).where(CONVERSATIONS.c.id == record.id))
+        self.windows.drop(record.id)
         self.trace = Trace(record.id, None)
 
     def find_name(self, name: str, owner: str = "") -> ConversationRecord | None:
@@ -196,19 +222,21 @@ class Conversations(Given):
     def _records(self, wanted: Select[Any]) -> Records:
         return [rows.conversation(row) for row in self._execute(wanted)]
 
-    def _one(self, columns: Select[Any], reference: str, owner: str) -> rows.AnyRow:
+    def _one(self, columns: _Finding, reference: str, owner: str) -> rows.Columns:
         """Return the row of the one conversation that is meant."""
         reference = clean_text(reference, "id or name")
-        wanted, whole = columns.where(CONVERSATIONS.c.owner == owner), whole_id(reference)
-        exactly = CONVERSATIONS.c.name == reference if whole is None else CONVERSATIONS.c.id == whole
-        found = self._execute(wanted.where(exactly)).all()
+        whole = whole_id(reference)
+        if whole is not None:
+            found = self._run(columns.by_id, {"owner": owner, "id": whole})
+        else:
+            found = self._run(columns.by_name, {"owner": owner, "name": reference})
         if not found and whole is None and (between := _beginning(reference)) is not None:
-            by_prefix = wanted.where(CONVERSATIONS.c.id.between(*between)).order_by(CONVERSATIONS.c.id)
-            found = self._execute(by_prefix.limit(MATCHES_SHOWN + 1)).all()
+            low, high = between
+            found = self._run(columns.by_prefix, {"owner": owner, "low": low, "high": high})
         if not found:
             raise ConversationNotFound(reference)
         if len(found) > 1:
-            shown = [each.id for each in found[:MATCHES_SHOWN]]
+            shown = [id for id, *_ in found[:MATCHES_SHOWN]]
             raise AmbiguousId(reference, [*shown, *(["…"] if len(found) > MATCHES_SHOWN else [])])
         return found[0]
 

@@ -17,7 +17,6 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session, sessionmaker
 
 from convo.audits import Quote, Remains
 from convo.errors import CommitUnknown, ConvoError, InvalidInput, StoreBusy, StoreError, StoreUnavailable
@@ -25,9 +24,11 @@ from convo.store import backups, faults, files, forks, postgres, schema, scrubbi
 from convo.store.calibration import Calibration
 from convo.store.ledger import Trace
 from convo.store.owners import Owner
+from convo.store.prepared import UNBEGUN
 from convo.store.repository import ConversationRepository
 from convo.store.scrubbing import Search, Sought
 from convo.store.urls import open_engine, shown_url
+from convo.store.windows import Windows
 from convo.store.writer_lock import WriterLock, lock_of_memory
 
 Result = TypeVar("Result")
@@ -79,10 +80,10 @@ class Database:
         self.owner = Owner(self._file)
         self._is_memory = self._is_sqlite and self._file is None
         self._lock = lock_of_memory(self.engine.pool) if self._is_memory else WriterLock(self._file)
-        self._writing = sessionmaker(self.engine, autoflush=False, expire_on_commit=False)
+        self._looker_engine = self.engine.execution_options(**{sqlite.READ_ONLY: True, UNBEGUN: True})
         self._reader_engine = self.engine.execution_options(**{sqlite.READ_ONLY: True})
-        self._reading = sessionmaker(self._reader_engine, autoflush=False, expire_on_commit=False)
         self.calibration = Calibration(self)
+        self.windows = Windows()
         forks.watch(self)
 
     def _follow_rules(self) -> None:
@@ -159,8 +160,22 @@ class Database:
         """
 
         def once() -> Result:
-            with self._reader(), self._reading() as session:
-                return work(self._repository(session))
+            with self._reader(), self._reader_engine.connect() as connection:
+                return work(self._repository(connection))
+
+        with self._translated():
+            return _patiently(once, PATIENCE_S)
+
+    def look(self, work: Work[Result]) -> Result:
+        """Run `work`, which executes one statement or does not need to see one moment, in no transaction.
+
+        Raises:
+            StoreError: as read().
+        """
+
+        def once() -> Result:
+            with self._reader(), self._looker_engine.connect() as connection:
+                return work(self._repository(connection))
 
         with self._translated():
             return _patiently(once, PATIENCE_S)
@@ -246,11 +261,11 @@ class Database:
 
     def _write_once(self, work: Work[Result], unanswered: list[_Unanswered[Result]], within_s: float) -> Result:
         with self._writer(within_s):
-            with self._writing() as session:
-                repository = self._repository(session)
+            with self.engine.connect() as connection:
+                repository = self._repository(connection)
                 result = work(repository)
                 try:
-                    session.commit()
+                    connection.commit()
                 except DBAPIError as error:
                     if repository.trace is not None and faults.is_lost(error):
                         unanswered.append(_Unanswered(repository.trace, result))
@@ -262,13 +277,13 @@ class Database:
     def _arrived(self, unanswered: Sequence[_Unanswered[Result]], within_s: float) -> _Unanswered[Result] | None:
         """Return the transaction that was committed after all."""
         for each in unanswered:
-            with self._writer(within_s), self._writing() as session:
-                if self._repository(session).finds(each.trace):
+            with self._writer(within_s), self.engine.connect() as connection:
+                if self._repository(connection).finds(each.trace):
                     return each
         return None
 
-    def _repository(self, session: Session) -> ConversationRepository:
-        return ConversationRepository(session, is_gone=self.owner.is_gone)
+    def _repository(self, connection: Connection) -> ConversationRepository:
+        return ConversationRepository(connection, is_gone=self.owner.is_gone, windows=self.windows)
 
     def _look(self, at: Callable[[Connection], Result]) -> Result:
         """Run `at` on a connection that will not write; a server that is gone is not waited for."""

@@ -212,11 +212,12 @@ class Erasing(Branches):
         """
         kept = {name: each for name, each in body.items() if each}
         told = self._append(record, kind, kept, utc_now(), updated_at=record.updated_at, **columns)
+        self.windows.drop(record.id)
         return replace(told, updated_at=record.updated_at)
 
     def quotes(self, words: Sequence[str], limit: int, owner: str | None) -> list[Quote]:
         """Return at most `limit` texts of an owner's, or with None of all, that hold some of these words."""
-        contains = func.strpos if self._session.get_bind().dialect.name == "postgresql" else func.instr
+        contains = func.strpos if self._is_postgresql else func.instr
         found: list[Quote] = []
         for where in _QUOTING if words else ():
             text = type_coerce(where.text, Text)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Select, func, null, select
+from sqlalchemy import BindParameter, Connection, Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from convo.errors import TurnNotFound
 from convo.store import rows
 from convo.store.columns import database_now_ms
 from convo.store.ledger import BATCH, Ledger
-from convo.store.rows import CONVERSATIONS, MESSAGES, TURNS, LatestTurn
+from convo.store.prepared import Prepared
+from convo.store.rows import CONVERSATIONS, MESSAGE, MESSAGES, TURNS, LatestTurn
+from convo.store.windows import Window, Windows
 from convo.values import USER, ConversationRecord, Message, Turn
 
 FIRST_PAGE = 32
@@ -23,11 +25,33 @@ FIRST_PAGE = 32
 FIRST_TEXT = 200
 
 _BEGINNING = func.substr(MESSAGES.c.content, 1, FIRST_TEXT).label("beginning")
-_LATEST = [TURNS.c[name] for name in LatestTurn.__slots__ if name != "lease_left_ms"]
 IS_CHOSEN = (MESSAGES.c.side == USER) | (MESSAGES.c.candidate == TURNS.c.chosen)
 """Which messages the conversation reads as: the user's, and the chosen replies; joined with their turns by OF_TURN."""
 
 OF_TURN = (TURNS.c.conversation_id == MESSAGES.c.conversation_id) & (TURNS.c.number == MESSAGES.c.turn)
+
+# What each turn executes is built once: building a statement takes longer than the database needs for it.
+_ID: BindParameter[str] = bindparam("id")
+_NUMBER: BindParameter[int] = bindparam("number")
+_LOW: BindParameter[int] = bindparam("low")
+_HIGH: BindParameter[int] = bindparam("high")
+_LEASE_LEFT = (TURNS.c.lease_expires - database_now_ms()).label("lease_left_ms")
+_TURNS = select(*(TURNS.c.get(name, _LEASE_LEFT) for name in LatestTurn.__slots__)).where(
+    TURNS.c.conversation_id == _ID
+)
+_LAST = _TURNS.where(TURNS.c.number == _NUMBER, TURNS.c.number > 0)
+_KEYED = _TURNS.where(TURNS.c.request_key == bindparam("key"), TURNS.c.number != _NUMBER)
+_LAST_TURN, _LAST_OR_KEYED_TURN = (
+    Prepared(_LAST),
+    Prepared(_LAST.union_all(_KEYED)),
+)  # each half has an index, an OR none
+_CHOSEN_MESSAGES = Prepared(
+    select(*MESSAGE)
+    .join(TURNS, OF_TURN)
+    .where(MESSAGES.c.conversation_id == _ID, MESSAGES.c.turn.between(_LOW, _HIGH), IS_CHOSEN)
+    .where(TURNS.c.number.between(_LOW, _HIGH))  # for PostgreSQL, which would read all turns and hash them
+    .order_by(MESSAGES.c.turn.desc(), MESSAGES.c.side.desc())
+)
 
 
 def _nobody(holder: str) -> bool:  # noqa: ARG001 - the signature of History's is_gone
@@ -37,29 +61,36 @@ def _nobody(holder: str) -> bool:  # noqa: ARG001 - the signature of History's i
 class History(Ledger):
     """What is read of a conversation's turns."""
 
-    def __init__(self, session: Session, *, is_gone: Callable[[str], bool] = _nobody) -> None:
-        """Write through `session`; `is_gone` tells of the holder of a lease whether he is known to have died."""
-        super().__init__(session)
+    def __init__(
+        self,
+        session: Session | Connection,
+        *,
+        is_gone: Callable[[str], bool] = _nobody,
+        windows: Windows | None = None,
+    ) -> None:
+        """Write through `session`.
+
+        `is_gone` tells of the holder of a lease whether he is known to have died; `windows` is where what is read for
+        a turn is kept for the next one.
+        """
+        super().__init__(session, windows)
         self._is_gone = is_gone
 
     def latest_turns(self, record: ConversationRecord, request_key: str | None = None) -> list[LatestTurn]:
         """Return the last turn, and the one with `request_key`, as far as there are such."""
-        lease_left = (TURNS.c.lease_expires - database_now_ms()).label("lease_left_ms")
-        of_it = select(*_LATEST, lease_left).where(TURNS.c.conversation_id == record.id)
-        wanted: Any = of_it.where(TURNS.c.number == record.turn_count, TURNS.c.number > 0)
-        if request_key is not None:
-            # Not `OR`: each half has an index of its own.
-            by_key = of_it.where(TURNS.c.request_key == request_key, TURNS.c.number != record.turn_count)
-            wanted = wanted.union_all(by_key)
-        return [self._latest(LatestTurn(**row._mapping)) for row in self._execute(wanted)]
+        last = {"id": record.id, "number": record.turn_count}
+        if request_key is None:
+            found = self._run(_LAST_TURN, last)
+        else:
+            found = self._run(_LAST_OR_KEYED_TURN, last | {"key": request_key})
+        return [self._latest(LatestTurn(*row)) for row in found]
 
     def turn_before(self, record: ConversationRecord, number: int) -> LatestTurn | None:
         """Return the turn before another one; None before the first."""
         if number <= 1:
             return None
-        of_it = select(*_LATEST, null().label("lease_left_ms"))
-        wanted = of_it.where(TURNS.c.conversation_id == record.id, TURNS.c.number == number - 1)
-        return LatestTurn(**self._execute(wanted).one()._mapping)
+        (before,) = self._run(_LAST_TURN, {"id": record.id, "number": number - 1})
+        return LatestTurn(*before)
 
     def _latest(self, turn: LatestTurn) -> LatestTurn:
         """Return a turn whose lease is at an end when its holder is gone."""
@@ -75,50 +106,41 @@ class History(Ledger):
         cost: Callable[[Message], int],
         *,
         last_length: int | None = None,
-    ) -> tuple[list[Message], int]:
-        """Return the newest messages before turn `before`, oldest first, and how many older ones were left unread.
+        known: Window | None = None,
+    ) -> Window:
+        """Return the newest messages before turn `before`.
 
         Reads newest first, in pages, until the messages cost more than `budget`; `last_length`, in turns, is how long
-        the window was for the turn before, so that one page is mostly enough. A turn of which a text was erased is
-        left out whole.
+        the window was for the turn before, so that one page is mostly enough. What is `known` is not read again. A
+        turn of which a text was erased is left out whole.
         """
-        read: list[Message] = []
-        tokens = 0
         page = FIRST_PAGE if last_length is None else last_length + 2
-        high = before - 1
+        window, tokens = (known or Window((), before)).newest(before - page, budget, cost)
+        older: list[Message] = []
+        high = window.first_turn - 1
         lowest = record.first_position  # the number of the first turn is the position of the first message
         while high >= lowest and tokens <= budget:
             low = max(high - page + 1, lowest)
-            for message in self._chosen_messages(record, low, high):
-                read.append(message)
-                tokens += cost(message)
+            found = self._chosen_messages(record, low, high)
+            older += found
+            tokens += sum(map(cost, found))
             high, page = low - 1, page * 2
-        unread = 2 * high - record.first_position + 1 if high >= lowest else 0
-        return read[::-1], unread
+        return replace(window, messages=(*reversed(older), *window.messages), first_turn=high + 1)
 
     def said(self, record: ConversationRecord, start: int, last: int) -> list[Message]:
         """Return the messages from position `start` to the end of turn `last`, oldest first, without erased turns."""
-        found = list(self._chosen_messages(record, (start + 1) // 2, last))[::-1]
+        found = self._chosen_messages(record, (start + 1) // 2, last)[::-1]
         return [each for each in found if each.position is not None and each.position >= start]
 
-    def _chosen_messages(self, record: ConversationRecord, low: int, high: int) -> Iterator[Message]:
-        """Yield the messages of settled turns from `low` to `high`, newest first, without turns that were erased."""
-        wanted = (
-            select(MESSAGES)
-            .join(TURNS, OF_TURN)
-            .where(MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn.between(low, high), IS_CHOSEN)
-            .where(TURNS.c.number.between(low, high))  # for PostgreSQL, which would read all turns and hash them
-            .order_by(MESSAGES.c.turn.desc(), MESSAGES.c.side.desc())
-        )
-        found = map(rows.message, self._execute(wanted))
-        for _, turn in groupby(found, key=lambda each: each.turn):
-            texts = list(turn)
-            if all(each.content is not None for each in texts):
-                yield from texts
+    def _chosen_messages(self, record: ConversationRecord, low: int, high: int) -> list[Message]:
+        """Return the messages of settled turns from `low` to `high`, newest first, without turns that were erased."""
+        found = list(map(rows.message, self._run(_CHOSEN_MESSAGES, {"id": record.id, "low": low, "high": high})))
+        erased = {each.turn for each in found if each.content is None}
+        return [each for each in found if each.turn not in erased] if erased else found
 
     def messages(self, record: ConversationRecord, last: int | None = None) -> list[Message]:
         """Return the conversation as it reads, oldest first: the newest `last` messages, or all."""
-        wanted = select(MESSAGES).join(TURNS, OF_TURN).where(MESSAGES.c.conversation_id == record.id, IS_CHOSEN)
+        wanted = select(*MESSAGE).join(TURNS, OF_TURN).where(MESSAGES.c.conversation_id == record.id, IS_CHOSEN)
         if last is not None:
             lowest = max(record.turn_count - last // 2, 0)
             wanted = wanted.where(MESSAGES.c.turn >= lowest, TURNS.c.number >= lowest)
@@ -163,7 +185,7 @@ class History(Ledger):
 
     def _turns(self, record: ConversationRecord, low: int, high: int) -> list[Turn]:
         of_it = select(TURNS).where(TURNS.c.conversation_id == record.id, TURNS.c.number.between(low, high))
-        texts = select(MESSAGES).where(MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn.between(low, high))
+        texts = select(*MESSAGE).where(MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn.between(low, high))
         found = self._execute(of_it.order_by(TURNS.c.number)).all()
         messages = [rows.message(row) for row in self._execute(in_order(texts))]
         said = {turn: list(group) for turn, group in groupby(messages, key=lambda each: each.turn)}
@@ -171,7 +193,7 @@ class History(Ledger):
 
     def user_message(self, record: ConversationRecord, turn: int) -> Message:
         """Return the user's message of a turn, with its salt."""
-        wanted = select(MESSAGES).where(
+        wanted = select(*MESSAGE).where(
             MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn == turn, MESSAGES.c.side == USER
         )
         return rows.message(self._execute(wanted).one())

@@ -12,7 +12,7 @@ from convo.store import rows
 from convo.store.columns import event_turn
 from convo.store.conversations import Conversations
 from convo.store.history import IS_CHOSEN, OF_TURN, History
-from convo.store.rows import EVENTS, MESSAGES, TURNS
+from convo.store.rows import EVENTS, MESSAGE, MESSAGES, TURNS
 from convo.values import ConversationRecord, Event, Message, MessagePrompt
 
 _OF_ATTEMPTS = ("history", "begin", "resume", "regenerate", "finish", "fail", "late")
@@ -82,7 +82,7 @@ class Prompts(Conversations, History):
         """Return the messages from position `start` to the user's of `turn`, oldest first, erased ones too."""
         low = (start + 1) // 2
         wanted = (
-            select(MESSAGES)
+            select(*MESSAGE)
             .join(TURNS, OF_TURN)
             .where(MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn.between(low, turn), IS_CHOSEN)
             .where(TURNS.c.number.between(low, turn), MESSAGES.c.position.between(start, 2 * turn - 1))

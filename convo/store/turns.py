@@ -2,102 +2,48 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, update
 
 from convo import journal
 from convo.errors import CandidateNotFound
 from convo.store import rows
-from convo.store.columns import database_now_ms
+from convo.store.answering import (
+    Answer,
+    Attempt,
+    Sifted,
+    Stored,
+    answer_body,
+    as_message,
+    attempt_body,
+    attempt_columns,
+    candidate_body,
+    done_columns,
+    finish_body,
+    lease_ms,
+    second_body,
+)
+from convo.store.columns import EpochMs, database_now_ms
 from convo.store.given import message_columns
 from convo.store.history import History, in_order
-from convo.store.ledger import new_salt, utc_now
-from convo.store.rows import MESSAGES, TURNS, LatestTurn
+from convo.store.ledger import inserted, made_event, utc_now
+from convo.store.prepared import Prepared
+from convo.store.rows import EVENTS, MESSAGE, MESSAGES, TURNS, LatestTurn
 from convo.values import (
     BROKEN_OFF,
     DONE,
     FAILED,
-    IN_FLIGHT,
     MODEL,
     USER,
     Candidate,
     ConversationRecord,
     Message,
-    Parameters,
-    PromptRecord,
     Turn,
-    Usage,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One try at answering a turn: what is asked, of which model, and who holds the lease until when."""
-
-    turn: int
-    fence: int
-    message: Message
-    """The user's, with its salt."""
-    model: str
-    parameters: Parameters
-    prompt: PromptRecord
-    lease_owner: str
-    lease_s: float
-    request_key: str | None = None
-    request_hash: bytes | None = None
-    prev_chosen: int | None = None
-    refused: PromptRecord | None = None
-    """The prompt that was sent first, and was too long; `prompt` is the shorter one that took its place."""
-    is_regeneration: bool = False
-    """Whether the turn has an answer, which stands while another one is asked for."""
-    keeps_prompt: bool = False
-    """Whether the turn remembers the prompt already: just that one is sent again, and none that is shorter."""
-    is_streamed: bool = False
-    """Whether the answer is asked for in pieces."""
-    asked_as: str | None = None
-    """The name that the model is asked by, where another one stands in for `model`."""
-    overhead: int = 0
-    """Tokens that the model's service adds to each text, as the prompt was counted."""
-    is_user_first: bool = False
-    """Whether the service wants the user to speak first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a model answered, ready to be stored."""
-
-    candidates: Sequence[Candidate]
-    served_by: str | None = None
-    usage: Usage | None = None
-    latency_ms: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A stored answer: the conversation after it, and the index of its first candidate."""
-
-    record: ConversationRecord
-    first: int
-    turn: Turn | None = None
-    """The turn as it is now, where it had other candidates before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sifted:
-    """An answer, without what was said before."""
-
-    fresh: Sequence[Candidate]
-    repeats: Sequence[tuple[int, int]]
-    """Of each text that was there: its place in the answer, and the index of the candidate that has it."""
-
-    @property
-    def told(self) -> dict[str, Any]:
-        """What the journal tells of the texts that were there."""
-        return {"repeats": self.repeats} if self.repeats else {}
 
 
 class Turns(History):
@@ -108,8 +54,8 @@ class Turns(History):
         at = utc_now()
         key = {"conversation_id": record.id, "number": attempt.turn, "created_at": at}
         asked = {name: getattr(attempt, name) for name in ("request_key", "request_hash", "prev_chosen")}
-        self._execute(insert(TURNS).values(**key, **asked, **_attempt_columns(attempt)))
-        self._execute(insert(MESSAGES), message_columns(record.id, attempt.turn, attempt.message, at))
+        row = {**key, **asked, **attempt_columns(attempt)}
+        opened = _opening(tuple(row)), row
         body = attempt_body(attempt) | {
             "text": journal.sealed("content", attempt.message.content, attempt.message.salt),
             "tokens": attempt.message.tokens,
@@ -117,41 +63,47 @@ class Turns(History):
         if attempt.request_key is not None and attempt.request_hash is not None:
             named = journal.sealed("request_key", attempt.request_key, attempt.message.salt)
             body["request"] = [named, journal.encode(attempt.request_hash)]
-        return self._append(record, "begin", body, at, turn_count=attempt.turn, fence=attempt.fence)
+        said = inserted(MESSAGES, message_columns(record.id, attempt.turn, attempt.message, at))
+        return self._append(record, "begin", body, at, opened, said, turn_count=attempt.turn, fence=attempt.fence)
 
     def begin_again(self, record: ConversationRecord, attempt: Attempt) -> ConversationRecord:
         """Take an unanswered turn over: a new fence shuts out whoever held it, and the prompt is made anew."""
-        open_turn = update(TURNS).where(TURNS.c.conversation_id == record.id, TURNS.c.number == attempt.turn)
-        self._execute(open_turn.values(error=None, finished_at=None, **_attempt_columns(attempt)))
+        taken = {"error": None, "finished_at": None, **attempt_columns(attempt)}
+        self._run(taking(tuple(taken)), {"of": record.id, "turn": attempt.turn, **taken})
         return self._append(record, "resume", attempt_body(attempt), utc_now(), fence=attempt.fence)
 
     def finish_turn(self, record: ConversationRecord, attempt: Attempt, answer: Answer) -> Stored | None:
         """Store an answer, the first candidate chosen; None, and nothing stored, when the fence is another's."""
         at = utc_now()
-        settled = self._close(
-            record,
-            attempt.turn,
-            attempt.fence,
-            state=DONE,
-            chosen=self._next_candidate(record, attempt.turn),
-            served_by=answer.served_by,
-            input_tokens=answer.usage.input_tokens if answer.usage else None,
-            output_tokens=answer.usage.output_tokens if answer.usage else None,
-            latency_ms=answer.latency_ms,
-            finished_at=at,
-            **(prompt_columns(attempt.prompt) if attempt.refused else {}),
-        )
-        if settled is None:
+        closed = self._close(record, attempt.turn, attempt.fence, chosen=NEXT, **done_columns(attempt, answer, at))
+        if closed is None:
             return None
-        body = {"turn": attempt.turn, "fence": attempt.fence, "chosen": settled.chosen, "by": "model"}
-        body |= {"candidates": self._insert_candidates(record, attempt.turn, settled.chosen, answer.candidates, at)}
-        body |= answer_body(answer) | second_body(attempt)
-        return Stored(self._append(record, "finish", body, at), settled.chosen)
+        (first,) = closed
+        messages = self._insert_candidates(record, attempt.turn, first, answer.candidates, at)
+        told = finish_body(attempt, answer, messages)
+        return Stored(self._append(record, "finish", told, at), first, messages[0])
+
+    def finish_unchanged(self, record: ConversationRecord, attempt: Attempt, answer: Answer) -> Stored | None:
+        """Store the answer to a first attempt, if nothing happened since it began; None, and nothing done, if it did.
+
+        The conversation is locked by the very statement that brings its row up to date.
+        """
+        at = utc_now()
+        messages = self._as_messages(record, attempt.turn, 0, answer.candidates, at)
+        number, event = made_event(record, "finish", finish_body(attempt, answer, messages), at)
+        finished = self._advance_from(record, number, event["digest"], at)
+        if finished is None:
+            return None
+        done = done_columns(attempt, answer, at) | {"chosen": 0, "lease_owner": None, "lease_expires": None}
+        settled = _settling(tuple(done)), {"of": record.id, "turn": attempt.turn, **done}
+        said = [inserted(MESSAGES, message_columns(record.id, attempt.turn, each, at)) for each in messages]
+        self._driver.write(settled, *said, inserted(EVENTS, event))
+        return Stored(finished, 0, messages[0])
 
     def renew_lease(self, record: ConversationRecord, attempt: Attempt) -> bool:
         """Let the lease of an attempt begin anew; False when its fence is another's. The journal has no word of it."""
-        mine = update(TURNS).where(*_is_held(record, attempt.turn, attempt.fence)).returning(TURNS.c.fence)
-        return self._execute(mine.values(lease_expires=_lease_end(attempt))).first() is not None
+        held = {"of": record.id, "turn": attempt.turn, "held": attempt.fence, "lease_ms": lease_ms(attempt)}
+        return len(self._run(_RENEWING, held)) > 0
 
     def fail_turn(
         self,
@@ -188,7 +140,7 @@ class Turns(History):
 
     def discard_turn(self, record: ConversationRecord, turn: Turn) -> ConversationRecord:
         """Delete an unanswered last turn with its texts; the journal keeps the commitments to them."""
-        gone = select(MESSAGES).where(MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn == turn.number)
+        gone = select(*MESSAGE).where(MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn == turn.number)
         texts = [rows.message(row) for row in self._execute(in_order(gone))]
         self._execute(delete(TURNS).where(TURNS.c.conversation_id == record.id, TURNS.c.number == turn.number))
         body = {
@@ -213,24 +165,26 @@ class Turns(History):
         of_it = update(TURNS).where(TURNS.c.conversation_id == record.id, TURNS.c.number == turn)
         self._execute(of_it.values(lease_owner=None, lease_expires=None, **columns))
 
-    def _close(self, record: ConversationRecord, turn: int, fence: int, **columns: Any) -> Any:  # noqa: ANN401 - a row
-        """End an attempt that still holds its fence; return the turn's row, or None."""
-        mine = update(TURNS).where(*_is_held(record, turn, fence))
-        closed = mine.values(lease_owner=None, lease_expires=None, **columns).returning(TURNS.c.chosen)
-        return self._execute(closed).one_or_none()
+    def _close(
+        self,
+        record: ConversationRecord,
+        turn: int,
+        fence: int,
+        **columns: Any,  # noqa: ANN401 - of several types
+    ) -> Sequence[Any] | None:
+        """End an attempt that still holds its fence; return what is chosen then, or None when it does not."""
+        columns |= {"lease_owner": None, "lease_expires": None}
+        held = {"of": record.id, "turn": turn, "held": fence}
+        if chooses := columns.get("chosen") is NEXT:
+            del columns["chosen"]
+        closed = self._run(_closing(tuple(columns), chooses=chooses), {**held, **columns})
+        return closed[0] if closed else None
 
     def _whole_candidates(self, record: ConversationRecord, turn: int, *columns: ColumnElement[Any]) -> Select[Any]:
         """Return a query for `columns` of the candidates of a turn that can be chosen."""
         of_it = (MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn == turn, MESSAGES.c.side == MODEL)
         is_whole = func.coalesce(MESSAGES.c.finish_reason, "").not_in(BROKEN_OFF)
         return select(*columns).where(*of_it, MESSAGES.c.content.is_not(None), is_whole)
-
-    def _next_candidate(self, record: ConversationRecord, turn: int) -> Any:  # noqa: ANN401 - an SQL expression
-        """Return the index after the last candidate: one may stand there, of an attempt that broke off."""
-        taken = select(func.coalesce(func.max(MESSAGES.c.candidate) + 1, 0)).where(
-            MESSAGES.c.conversation_id == record.id, MESSAGES.c.turn == turn, MESSAGES.c.side == MODEL
-        )
-        return taken.scalar_subquery()
 
     def _keep(
         self, record: ConversationRecord, attempt: Attempt, came: Sequence[Candidate], at: datetime
@@ -240,9 +194,10 @@ class Turns(History):
         Of an answer that was asked for again, only what is new.
         """
         sifted = self._sift(record, attempt.turn, came) if attempt.is_regeneration else Sifted(came, ())
-        first = self._execute(select(self._next_candidate(record, attempt.turn))).scalar_one()
+        first = self._execute(_NEXT_CANDIDATE, {"of": record.id, "turn": attempt.turn}).scalar_one()
         new = (record, attempt.turn, first, sifted.fresh, at)
-        return {"candidates": self._insert_candidates(*new, model=attempt.model)} | sifted.told
+        messages = self._insert_candidates(*new, model=attempt.model)
+        return {"candidates": [candidate_body(each) for each in messages]} | sifted.told
 
     def _sift(self, record: ConversationRecord, turn: int, candidates: Sequence[Candidate]) -> Sifted:
         """Tell the texts that no candidate of the turn has from those that one has."""
@@ -261,13 +216,25 @@ class Turns(History):
         at: datetime,
         *,
         model: str | None = None,
-    ) -> list[dict[str, Any]]:
-        """Store candidates from index `first`, of the turn's model or of `model`; return what the journal tells."""
-        author = record.authors[MODEL]
-        messages = [_as_message(each, first + place, author, model) for place, each in enumerate(candidates)]
+    ) -> list[Message]:
+        """Store candidates from index `first`, of the turn's model or of `model`; return them as they are stored."""
+        messages = self._as_messages(record, turn, first, candidates, at, model=model)
         if messages:
-            self._execute(insert(MESSAGES), [message_columns(record.id, turn, each, at) for each in messages])
-        return [_told(each) for each in messages]
+            self._driver.write(*[inserted(MESSAGES, message_columns(record.id, turn, each, at)) for each in messages])
+        return messages
+
+    def _as_messages(
+        self,
+        record: ConversationRecord,
+        turn: int,
+        first: int,
+        candidates: Sequence[Candidate],
+        at: datetime,
+        *,
+        model: str | None = None,
+    ) -> list[Message]:
+        author = record.authors[MODEL]
+        return [as_message(each, first + place, turn, author, at, model) for place, each in enumerate(candidates)]
 
     def _stands(self, record: ConversationRecord, attempt: Attempt) -> bool:
         """Return whether the user's message of `attempt` is still there, and not another one under its number."""
@@ -280,101 +247,45 @@ class Turns(History):
         return self._execute(same).first() is not None
 
 
-def _is_held(record: ConversationRecord, turn: int, fence: int) -> tuple[ColumnElement[bool], ...]:
-    """Return what is true of a turn that is being answered under a fence, for the first time or again."""
-    of_it = (TURNS.c.conversation_id == record.id, TURNS.c.number == turn)
-    return (*of_it, TURNS.c.fence == fence, TURNS.c.lease_owner.is_not(None))
+_OF_IT = (TURNS.c.conversation_id == bindparam("of"), TURNS.c.number == bindparam("turn"))
+_IS_HELD = (*_OF_IT, TURNS.c.fence == bindparam("held"), TURNS.c.lease_owner.is_not(None))
+"""What is true of a turn that is being answered under a fence, for the first time or again."""
+
+_LEASE_END = database_now_ms() + bindparam("lease_ms", type_=EpochMs)
+
+NEXT = object()
+"""The candidate to be chosen that stands behind the last one: one may be there, of an attempt that broke off."""
 
 
-def _lease_end(attempt: Attempt) -> ColumnElement[int]:
-    return database_now_ms() + int(attempt.lease_s * 1000)
+def next_candidate(id: Any, turn: Any) -> Select[int]:  # noqa: ANN401 - values, or SQL expressions
+    """Return a query for the index after the last candidate of a turn."""
+    of_it = (MESSAGES.c.conversation_id == id, MESSAGES.c.turn == turn, MESSAGES.c.side == MODEL)
+    return select(func.coalesce(func.max(MESSAGES.c.candidate) + 1, 0)).where(*of_it)
 
 
-def _as_message(candidate: Candidate, index: int, author: str, model: str | None) -> Message:
-    return Message(
-        author=author,
-        content=candidate.content,
-        side=MODEL,
-        tokens=candidate.tokens,
-        candidate=index,
-        finish_reason=candidate.finish_reason,
-        repaired=candidate.repaired,
-        salt=new_salt(),
-        model=model,
-    )
+_NEXT_CANDIDATE = next_candidate(bindparam("of"), bindparam("turn"))
+_RENEWING = Prepared(update(TURNS).where(*_IS_HELD).values(lease_expires=_LEASE_END).returning(TURNS.c.fence))
 
 
-def _told(candidate: Message) -> dict[str, Any]:
-    told: dict[str, Any] = {
-        "text": journal.sealed("content", candidate.content, candidate.salt),
-        "tokens": candidate.tokens,
-    }
-    if candidate.finish_reason:
-        told["finish"] = candidate.finish_reason
-    if candidate.repaired:
-        told["repaired"] = candidate.repaired
-    return told
+@functools.cache
+def _opening(columns: tuple[str, ...]) -> Prepared:
+    return Prepared(insert(TURNS).values(lease_expires=_LEASE_END), columns)
 
 
-def _attempt_columns(attempt: Attempt) -> dict[str, Any]:
-    return {
-        "state": IN_FLIGHT,
-        "fence": attempt.fence,
-        "model": attempt.model,
-        "parameters": attempt.parameters.as_dict(),
-        **lease_columns(attempt),
-        **prompt_columns(attempt.prompt),
-    }
+@functools.cache
+def taking(columns: tuple[str, ...]) -> Prepared:
+    """Return the statement that takes the lease of a turn, and sets these columns."""
+    return Prepared(update(TURNS).where(*_OF_IT).values(lease_expires=_LEASE_END), columns)
 
 
-def lease_columns(attempt: Attempt) -> dict[str, Any]:
-    """Return who holds a turn, and until when."""
-    return {"lease_owner": attempt.lease_owner, "lease_expires": _lease_end(attempt)}
+@functools.cache
+def _settling(columns: tuple[str, ...]) -> Prepared:
+    """Return the statement that sets these columns of a turn that is known to be ours."""
+    return Prepared(update(TURNS).where(*_OF_IT), columns)
 
 
-def prompt_columns(prompt: PromptRecord) -> dict[str, Any]:
-    """Return what a turn's row remembers of its prompt."""
-    return {
-        "window_start": prompt.window_start,
-        "first_example": prompt.first_example,
-        "prompt_tokens": prompt.tokens,
-        "prompt_limit": prompt.limit,
-        "prompt_digest": prompt.digest,
-    }
-
-
-def attempt_body(attempt: Attempt) -> dict[str, Any]:
-    """Return what the journal tells of an attempt that begins."""
-    body = {"turn": attempt.turn, "fence": attempt.fence, "model": attempt.model, **_prompt_body(attempt.prompt)}
-    told = {
-        "parameters": journal.parameters(attempt.parameters),
-        "stream": attempt.is_streamed,
-        "as": attempt.asked_as,
-        "overhead": attempt.overhead,
-        "user_first": attempt.is_user_first,
-    }
-    return body | {name: value for name, value in told.items() if value}
-
-
-def second_body(attempt: Attempt) -> dict[str, Any]:
-    """Return what the journal tells of a prompt that was answered in the place of one that was too long."""
-    if attempt.refused is None:
-        return {}
-    return {**_prompt_body(attempt.prompt), "refused": _prompt_body(attempt.refused)}
-
-
-def _prompt_body(prompt: PromptRecord) -> dict[str, Any]:
-    return {
-        "prompt": journal.encode(prompt.digest),
-        "window": [prompt.window_start, prompt.first_example, prompt.tokens, prompt.limit],
-    }
-
-
-def answer_body(answer: Answer) -> dict[str, Any]:
-    """Return what the journal tells of an answer beside its texts."""
-    told: dict[str, Any] = {
-        "served_by": answer.served_by,
-        "latency_ms": answer.latency_ms,
-        "usage": [answer.usage.input_tokens, answer.usage.output_tokens] if answer.usage else None,
-    }
-    return {name: value for name, value in told.items() if value is not None}
+@functools.cache
+def _closing(columns: tuple[str, ...], *, chooses: bool) -> Prepared:
+    """Return the statement that ends an attempt, with the next candidate chosen or not, and sets these columns."""
+    closed = update(TURNS).where(*_IS_HELD).returning(TURNS.c.chosen)
+    return Prepared(closed.values(chosen=_NEXT_CANDIDATE.scalar_subquery()) if chooses else closed, columns)
