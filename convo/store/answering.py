@@ -98,7 +98,9 @@ def lease_ms(attempt: Attempt) -> int:
     return int(attempt.lease_s * 1000)
 
 
-def as_message(candidate: Candidate, index: int, turn: int, author: str, at: datetime, model: str | None) -> Message:
+def as_message(
+    candidate: Candidate, index: int, turn: int, author: str, at: datetime, model: str | None = None
+) -> Message:
     """Return a candidate as the message that it becomes, with a fresh salt; `model` gave it, if not the turn's."""
     return Message(
         author=author,

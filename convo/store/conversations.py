@@ -48,7 +48,6 @@ class _Finding:
 
 
 _ALL_COLUMNS, _ID_ALONE = _Finding(CONVERSATIONS), _Finding(CONVERSATIONS.c.id)
-_LOCK_WHOLE = _ALL_COLUMNS.locked
 _LOCK = _Finding(CONVERSATIONS.c.journal_length, CONVERSATIONS.c.journal_head).locked
 _EXAMPLES = Prepared(
     select(EXAMPLES).where(EXAMPLES.c.conversation_id == bindparam("id")).order_by(EXAMPLES.c.position)
@@ -165,7 +164,7 @@ class Conversations(Given):
             ConversationNotFound: there is none, or it is another owner's.
         """
         if seen is None:
-            found = self._run(_LOCK_WHOLE, {"id": whole_id(id), "owner": owner})
+            found = self._run(_ALL_COLUMNS.locked, {"id": whole_id(id), "owner": owner})
             if not found:
                 raise ConversationNotFound(id)
             return rows.conversation(found[0])

@@ -41,10 +41,8 @@ _TURNS = select(*(TURNS.c.get(name, _LEASE_LEFT) for name in LatestTurn.__slots_
 )
 _LAST = _TURNS.where(TURNS.c.number == _NUMBER, TURNS.c.number > 0)
 _KEYED = _TURNS.where(TURNS.c.request_key == bindparam("key"), TURNS.c.number != _NUMBER)
-_LAST_TURN, _LAST_OR_KEYED_TURN = (
-    Prepared(_LAST),
-    Prepared(_LAST.union_all(_KEYED)),
-)  # each half has an index, an OR none
+_LAST_TURN = Prepared(_LAST)
+_LAST_OR_KEYED_TURN = Prepared(_LAST.union_all(_KEYED))  # not `OR`: each half has an index of its own
 _CHOSEN_MESSAGES = Prepared(
     select(*MESSAGE)
     .join(TURNS, OF_TURN)

@@ -46,7 +46,7 @@ def make_engine(url: URL) -> Engine:
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 20_000,
-        "prepare_threshold": None,
+        "prepare_threshold": None,  # where _let_prepare() does not find otherwise
     }
     if options := _options(url):
         url = url.update_query_dict({"options": options})

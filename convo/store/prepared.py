@@ -68,9 +68,7 @@ class _Compiled:
 class Prepared:
     """A statement whose parameters have the names of its columns, and of its own `bindparam`s."""
 
-    def __init__(
-        self, statement: Select[Any] | CompoundSelect[Any] | Insert | Update | Delete, columns: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, statement: Statement, columns: Sequence[str] = ()) -> None:
         """Prepare `statement`, with a parameter for each of `columns` to insert or to set."""
         self._statement = statement
         self._columns = columns

@@ -89,7 +89,8 @@ class Turns(History):
         The conversation is locked by the very statement that brings its row up to date.
         """
         at = utc_now()
-        messages = self._as_messages(record, attempt.turn, 0, answer.candidates, at)
+        author = record.authors[MODEL]
+        messages = [as_message(each, place, attempt.turn, author, at) for place, each in enumerate(answer.candidates)]
         number, event = made_event(record, "finish", finish_body(attempt, answer, messages), at)
         finished = self._advance_from(record, number, event["digest"], at)
         if finished is None:
@@ -218,23 +219,11 @@ class Turns(History):
         model: str | None = None,
     ) -> list[Message]:
         """Store candidates from index `first`, of the turn's model or of `model`; return them as they are stored."""
-        messages = self._as_messages(record, turn, first, candidates, at, model=model)
+        author = record.authors[MODEL]
+        messages = [as_message(each, first + place, turn, author, at, model) for place, each in enumerate(candidates)]
         if messages:
             self._driver.write(*[inserted(MESSAGES, message_columns(record.id, turn, each, at)) for each in messages])
         return messages
-
-    def _as_messages(
-        self,
-        record: ConversationRecord,
-        turn: int,
-        first: int,
-        candidates: Sequence[Candidate],
-        at: datetime,
-        *,
-        model: str | None = None,
-    ) -> list[Message]:
-        author = record.authors[MODEL]
-        return [as_message(each, first + place, turn, author, at, model) for place, each in enumerate(candidates)]
 
     def _stands(self, record: ConversationRecord, attempt: Attempt) -> bool:
         """Return whether the user's message of `attempt` is still there, and not another one under its number."""
