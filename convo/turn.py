@@ -5,6 +5,9 @@
     renew   while the answer comes in pieces: stay the turn's holder                               one transaction
     finish  store the answer, if the fence is still ours; or fail, and say why                     one transaction
 
+Where nothing but this turn happens to a conversation, begin and finish are a stroke each: their writes, which take
+place if the conversation's journal still stands where it was seen. Else they lock, and look.
+
 The promise: an answer that was acknowledged is never lost, and stored once; whoever loses a race learns it before a
 model was called. Each attempt takes the next fence; what was begun under an older one can no longer finish.
 """
@@ -24,6 +27,7 @@ from convo.errors import (
     InvalidInput,
     LeaseLost,
     NoOpenTurn,
+    PromptTooLong,
     TurnError,
     TurnInFlight,
     TurnNotFound,
@@ -31,18 +35,11 @@ from convo.errors import (
     VersionConflict,
 )
 from convo.store.answering import Answer, Attempt, Stored
-from convo.store.ledger import new_salt
+from convo.store.ledger import Stroke, new_salt
 from convo.store.repository import ConversationRepository
 from convo.store.rows import LatestTurn
-from convo.values import (
-    DONE,
-    USER,
-    Candidate,
-    ConversationRecord,
-    Fit,
-    Message,
-    Turn,
-)
+from convo.store.turns import beginning, finishing
+from convo.values import DONE, USER, Candidate, ConversationRecord, Fit, Message, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +62,7 @@ def begin(
         VersionConflict, IdempotencyConflict, PromptTooLong, ConversationNotFound: nothing was stored.
     """
     record = repository.lock(seen.id, seen.owner, seen=seen)
-    window = repository.windows.of(record)
-    if question.request_key is None and window is not None and window.latest is not None:
-        latest = [window.latest]
-    else:
-        latest = repository.latest_turns(record, question.request_key)
+    latest = repository.latest_turns(record, question.request_key)
     for known in latest:
         if question.request_key is not None and known.request_key == question.request_key:
             return _repeat(repository, record, known, question, ask)
@@ -79,21 +72,49 @@ def begin(
         raise unsettled(record, last)
     if last is not None and last.lease_owner is not None:
         repository.release(record, last.number)
+    begun = _next(repository, record, last, question, ask)
+    return replace(begun, record=repository.begin_turn(record, begun.attempt))
+
+
+def begin_at_once(
+    repository: ConversationRepository, seen: ConversationRecord, question: Question, ask: Ask
+) -> Stroke[Begun] | None:
+    """Return the stroke that opens the next turn, if all that matters is remembered; None where begin() must look."""
+    window = repository.windows.of(seen)
+    if window is None or window.latest is None or question.expected_version not in (None, seen.version):
+        return None
+    key, last = question.request_key, window.latest
+    if key is not None:
+        known = [last] if key == last.request_key else repository.latest_turns(seen, key)
+        if key in [each.request_key for each in known]:
+            return None
+    try:
+        begun = _next(repository, seen, last, question, ask)
+    except PromptTooLong:  # or somebody has changed the limit
+        return None
+    stroke = beginning(seen, begun.attempt)
+    return replace(stroke, outcome=replace(begun, record=stroke.outcome))  # type: ignore[return-value, arg-type]  # mypy takes replace() to keep the type
+
+
+def _next(
+    repository: ConversationRepository,
+    record: ConversationRecord,
+    last: LatestTurn | None,
+    question: Question,
+    ask: Ask,
+) -> Begun:
+    """Return the next turn with its prompt, trimmed; it is not stored yet.
+
+    Raises:
+        PromptTooLong: as begin().
+    """
     salt = new_salt()
-    message = Message(
-        author=record.authors[USER],
-        content=question.content,
-        tokens=question.tokens,
-        position=2 * record.turn_count + 1,
-        turn=record.turn_count + 1,
-        salt=salt,
-    )
-    begun = asking.asked(repository, record, last, message, ask)
+    begun = asking.asked(repository, record, last, _message(record, question, salt), ask)
     attempt = replace(begun.attempt, is_first=True, prev_chosen=_follows(record, last))
     if question.request_key is not None:
         digest = _request_hash(question, ask, salt)
         attempt = replace(attempt, request_key=question.request_key, request_hash=digest)
-    return replace(begun, record=repository.begin_turn(record, attempt), attempt=attempt)
+    return replace(begun, attempt=attempt)
 
 
 def begin_instead(
@@ -129,15 +150,24 @@ def finish(repository: ConversationRepository, begun: Begun, answer: Answer) -> 
 
     It does not when the turn was taken over meanwhile: then it is kept beside the one that does.
     """
-    if begun.attempt.is_first and (stored := repository.finish_unchanged(begun.record, begun.attempt, answer)):
-        _keep_window(repository, begun, answer, stored)
-        return stored, True
     record = repository.lock(begun.record.id, begun.record.owner, seen=begun.record)
     store = repository.finish_regeneration if begun.attempt.is_regeneration else repository.finish_turn
     stored = store(record, begun.attempt, answer)
     if stored is not None:
         return stored, True
     return Stored(repository.keep_late(record, begun.attempt, answer), 0), False
+
+
+def finish_at_once(repository: ConversationRepository, begun: Begun, answer: Answer) -> Stroke[Stored] | None:
+    """Return the stroke that stores the answer to a turn's first attempt; None where finish() must look.
+
+    What the next prompt can be made of is remembered; whoever makes the stroke in vain has to forget it.
+    """
+    if not begun.attempt.is_first:
+        return None
+    stroke = finishing(begun.record, begun.attempt, answer)
+    _keep_window(repository, begun, answer, stroke.outcome)
+    return stroke
 
 
 def _keep_window(repository: ConversationRepository, begun: Begun, answer: Answer, stored: Stored) -> None:
@@ -281,11 +311,18 @@ def next_message(
     latest = repository.latest_turns(record)
     if latest and not latest[0].is_settled:
         raise unsettled(record, latest[0])
-    number = record.turn_count + 1
-    message = Message(
-        record.authors[USER], question.content, tokens=question.tokens, position=2 * number - 1, turn=number
+    return latest[0] if latest else None, _message(record, question)
+
+
+def _message(record: ConversationRecord, question: Question, salt: bytes | None = None) -> Message:
+    return Message(
+        author=record.authors[USER],
+        content=question.content,
+        tokens=question.tokens,
+        position=2 * record.turn_count + 1,
+        turn=record.turn_count + 1,
+        salt=salt,
     )
-    return latest[0] if latest else None, message
 
 
 def _repeat(

@@ -24,8 +24,9 @@ from convo.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from convo.store.database import ATTEMPTS, Database
+from convo.store.database import Database
 from convo.store.repository import ConversationRepository
+from convo.store.retrying import ATTEMPTS
 from convo.store.rows import CONVERSATIONS, EVENTS, TURNS
 from tests import processes
 from tests.conftest import upgrade

@@ -7,12 +7,10 @@ that, so it must do nothing but read and write through the repository. Nothing i
 from __future__ import annotations
 
 import contextlib
-import random
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -22,20 +20,18 @@ from convo.audits import Quote, Remains
 from convo.errors import CommitUnknown, ConvoError, InvalidInput, StoreBusy, StoreError, StoreUnavailable
 from convo.store import backups, faults, files, forks, postgres, schema, scrubbing, sqlite
 from convo.store.calibration import Calibration
-from convo.store.ledger import Trace
+from convo.store.ledger import Stroke, Trace
 from convo.store.owners import Owner
-from convo.store.prepared import UNBEGUN
 from convo.store.repository import ConversationRepository
+from convo.store.retrying import patiently
 from convo.store.scrubbing import Search, Sought
+from convo.store.transactions import ALONE, READ, USE
 from convo.store.urls import open_engine, shown_url
 from convo.store.windows import Windows
 from convo.store.writer_lock import WriterLock, lock_of_memory
 
 Result = TypeVar("Result")
 Work = Callable[[ConversationRepository], Result]
-
-ATTEMPTS = 5
-"""How often a transaction is run when other writers are faster."""
 
 PATIENCE_S = 30.0
 """How long a writer waits for its place, and everybody for a server that is gone: a restart takes less."""
@@ -46,18 +42,19 @@ CLOSING_S = 2.0
 FORKING_S = 0.1
 """The same for each store of a process that forks."""
 
-LONGEST_PAUSE_S = 1.0
+STROKES_A_LOOK = 8
+"""How many strokes are made, from the first on, for one look at how long SQLite's log is: each writes few pages."""
 
 OPENING_S = 0.5
 """How long a server that is gone is waited for when a store is opened: a wrong URL is told soon."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Unanswered(Generic[Result]):
+class _Unanswered:
     """A transaction whose COMMIT was sent, and not answered."""
 
     trace: Trace
-    result: Result
+    result: Any
 
 
 class Database:
@@ -80,10 +77,11 @@ class Database:
         self.owner = Owner(self._file)
         self._is_memory = self._is_sqlite and self._file is None
         self._lock = lock_of_memory(self.engine.pool) if self._is_memory else WriterLock(self._file)
-        self._looker_engine = self.engine.execution_options(**{sqlite.READ_ONLY: True, UNBEGUN: True})
-        self._reader_engine = self.engine.execution_options(**{sqlite.READ_ONLY: True})
+        self._looker_engine = self.engine.execution_options(**{USE: ALONE})
+        self._reader_engine = self.engine.execution_options(**{USE: READ})
         self.calibration = Calibration(self)
         self.windows = Windows()
+        self._strokes = 0
         forks.watch(self)
 
     def _follow_rules(self) -> None:
@@ -164,7 +162,7 @@ class Database:
                 return work(self._repository(connection))
 
         with self._translated():
-            return _patiently(once, PATIENCE_S)
+            return patiently(once, PATIENCE_S)
 
     def look(self, work: Work[Result]) -> Result:
         """Run `work`, which executes one statement or does not need to see one moment, in no transaction.
@@ -178,7 +176,7 @@ class Database:
                 return work(self._repository(connection))
 
         with self._translated():
-            return _patiently(once, PATIENCE_S)
+            return patiently(once, PATIENCE_S)
 
     def write(self, work: Work[Result], *, within_s: float | None = None) -> Result:
         """Run `work` in a transaction and commit it; again from its beginning when that may help.
@@ -191,20 +189,14 @@ class Database:
             StoreError: the database failed; nothing of `work` was kept.
         """
         patience_s = PATIENCE_S if within_s is None else within_s
-        unanswered: list[_Unanswered[Result]] = []
+        return self._surely(lambda unanswered: self._write_once(work, patience_s, unanswered), patience_s)
 
-        def once() -> Result:
-            if arrived := self._arrived(unanswered, patience_s):
-                return arrived.result
-            try:
-                return self._write_once(work, unanswered, patience_s)
-            except ConvoError:  # perhaps because of what arrived between our look and our write
-                if arrived := self._arrived(unanswered, patience_s):
-                    return arrived.result
-                raise
+    def strike(self, work: Work[Stroke[Result] | None]) -> Result | None:
+        """Make the stroke that `work` returns, and commit it; None, and nothing done, when it returns none.
 
-        with self._translated(unanswered):
-            return _patiently(once, patience_s)
+        The same goes for a conversation that is not as it was seen any more. All else is as in write().
+        """
+        return self._surely(lambda unanswered: self._strike_once(work, unanswered), PATIENCE_S)
 
     def scrub(self, sought: Sought, owner: str | None, *, must_rebuild: bool = False) -> Remains:
         """Look for texts that went: in the files, which are rebuilt if there are any, and in other texts.
@@ -259,22 +251,70 @@ class Database:
             encoding = scrubbing.write_out(self.engine)
         return scrubbing.search(file, sought, encoding)
 
-    def _write_once(self, work: Work[Result], unanswered: list[_Unanswered[Result]], within_s: float) -> Result:
+    def _surely(self, once: Callable[[list[_Unanswered]], Result], within_s: float) -> Result:
+        """Run `once`, which writes, as often as it takes; but not again what was committed without an answer."""
+        unanswered: list[_Unanswered] = []
+
+        def surely() -> Any:  # noqa: ANN401 - what `once` returns, or returned
+            if arrived := self._arrived(unanswered, within_s):
+                return arrived.result
+            try:
+                result = once(unanswered)
+            except ConvoError:  # perhaps because of what arrived between our look and our write
+                if arrived := self._arrived(unanswered, within_s):
+                    return arrived.result
+                raise
+            if result is None and (arrived := self._arrived(unanswered, within_s)):
+                return arrived.result
+            return result
+
+        with self._translated(unanswered):
+            made: Result = patiently(surely, within_s)
+            return made
+
+    def _write_once(self, work: Work[Result], within_s: float, unanswered: list[_Unanswered]) -> Result:
         with self._writer(within_s):
             with self.engine.connect() as connection:
                 repository = self._repository(connection)
+                repository.begin()
                 result = work(repository)
                 try:
-                    connection.commit()
+                    repository.commit()
                 except DBAPIError as error:
                     if repository.trace is not None and faults.is_lost(error):
                         unanswered.append(_Unanswered(repository.trace, result))
                     raise
-            if self._owned and self._file is not None:
-                sqlite.checkpoint(self.engine, self._file)
+            self._checkpoint()
         return result
 
-    def _arrived(self, unanswered: Sequence[_Unanswered[Result]], within_s: float) -> _Unanswered[Result] | None:
+    def _strike_once(self, work: Work[Stroke[Result] | None], unanswered: list[_Unanswered]) -> Result | None:
+        with self._writer(PATIENCE_S):
+            with self.engine.connect() as connection:
+                repository = self._repository(connection)
+                stroke = work(repository)
+                if stroke is None:
+                    return None
+                is_struck = False
+                try:
+                    is_struck = repository.strike(stroke)
+                    repository.commit()
+                except DBAPIError as error:
+                    if faults.is_lost(error):
+                        unanswered.append(_Unanswered(stroke.trace, stroke.outcome))
+                    raise
+                finally:
+                    if not is_struck:
+                        self.windows.drop(stroke.trace.conversation)
+            if self._strokes % STROKES_A_LOOK == 0:
+                self._checkpoint()
+            self._strokes += 1
+        return stroke.outcome if is_struck else None
+
+    def _checkpoint(self) -> None:
+        if self._owned and self._file is not None:
+            sqlite.checkpoint(self.engine, self._file)
+
+    def _arrived(self, unanswered: Sequence[_Unanswered], within_s: float) -> _Unanswered | None:
         """Return the transaction that was committed after all."""
         for each in unanswered:
             with self._writer(within_s), self.engine.connect() as connection:
@@ -293,7 +333,7 @@ class Database:
                 return at(connection)
 
         with self._translated():
-            return _patiently(once, OPENING_S)
+            return patiently(once, OPENING_S)
 
     @contextlib.contextmanager
     def _writer(self, within_s: float) -> Iterator[None]:
@@ -334,7 +374,7 @@ class Database:
             yield
 
     @contextlib.contextmanager
-    def _translated(self, unanswered: Sequence[_Unanswered[Any]] = ()) -> Iterator[None]:
+    def _translated(self, unanswered: Sequence[_Unanswered] = ()) -> Iterator[None]:
         """Let convo's own errors out, and no others of the database."""
         try:
             yield
@@ -348,19 +388,3 @@ class Database:
             if unanswered:
                 raise CommitUnknown(self.where) from error
             raise StoreBusy(f"{self.where}: all connections to the store are in use: try again") from error
-
-
-def _patiently(once: Callable[[], Result], within_s: float) -> Result:
-    """Run `once` until it succeeds, fails for good, or `within_s` seconds have passed."""
-    until = time.monotonic() + within_s
-    attempt = refused = 0
-    while True:
-        attempt += 1
-        try:
-            return once()
-        except DBAPIError as error:
-            refused += faults.is_busy(error)
-            may_help = faults.is_lost(error) or (faults.is_busy(error) and refused < ATTEMPTS)
-            if not may_help or time.monotonic() > until:
-                raise
-        time.sleep(random.uniform(0.5, 1) * min(0.01 * 2**attempt, LONGEST_PAUSE_S))  # noqa: S311 - spreads the retries

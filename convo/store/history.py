@@ -48,7 +48,8 @@ _CHOSEN_MESSAGES = Prepared(
     .join(TURNS, OF_TURN)
     .where(MESSAGES.c.conversation_id == _ID, MESSAGES.c.turn.between(_LOW, _HIGH), IS_CHOSEN)
     .where(TURNS.c.number.between(_LOW, _HIGH))  # for PostgreSQL, which would read all turns and hash them
-    .order_by(MESSAGES.c.turn.desc(), MESSAGES.c.side.desc())
+    .order_by(MESSAGES.c.turn.desc(), MESSAGES.c.side.desc()),
+    keeps_plan=False,
 )
 
 

@@ -7,21 +7,23 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import Connection, Executable, Result, Table, bindparam, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Executable, Result, Table, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, SessionTransaction
 
 from convo import journal
 from convo.store import rows
-from convo.store.prepared import Driver, Prepared, Rows, Values, Write
+from convo.store.prepared import FOUND, Driver, Prepared, Rows, Values, Write
 from convo.store.rows import CONVERSATIONS, EVENTS
 from convo.store.windows import Windows
 from convo.values import ConversationRecord, Event
 
 _OF_CONVO = {"clause": CONVERSATIONS}
 """Which engine is meant, where a session has several."""
+
+Outcome = TypeVar("Outcome")
 
 BATCH = 1000
 """How many rows go to the database at once when many are stored."""
@@ -38,13 +40,16 @@ def utc_now() -> datetime:
 
 
 @functools.cache
-def _inserting(table: Table, columns: tuple[str, ...]) -> Prepared:
-    return Prepared(insert(table), columns)
+def inserting(table: Table, columns: tuple[str, ...], **expressions: ColumnElement[Any]) -> Prepared:
+    """Return the statement that stores a row of a conversation, with these columns, and others by `expressions`."""
+    given = [bindparam(name, type_=table.c[name].type) for name in columns] + list(expressions.values())
+    if_found = insert(table).from_select([*columns, *expressions], select(*given).select_from(FOUND))
+    return Prepared(insert(table).values(expressions), columns, if_found=if_found)
 
 
 def inserted(table: Table, row: Values) -> Write:
     """Return the write that stores a row."""
-    return _inserting(table, tuple(row)), row
+    return inserting(table, tuple(row)), row
 
 
 @functools.cache
@@ -53,16 +58,12 @@ def _changing(columns: tuple[str, ...]) -> Prepared:
     return Prepared(update(CONVERSATIONS).where(CONVERSATIONS.c.id == bindparam("of")), columns)
 
 
-_ADVANCING = Prepared(
-    update(CONVERSATIONS)
-    .where(
-        CONVERSATIONS.c.id == bindparam("of"),
-        CONVERSATIONS.c.owner == bindparam("owned_by"),
-        CONVERSATIONS.c.journal_head == bindparam("seen_head"),
-    )
-    .returning(CONVERSATIONS.c.journal_length),
-    ("journal_length", "journal_head", "updated_at"),
-)
+@functools.cache
+def _changing_if_unchanged(columns: tuple[str, ...]) -> Prepared:
+    """Return the statement that does the same if nothing happened to the conversation."""
+    of = CONVERSATIONS.c
+    is_same = (of.id == bindparam("of"), of.owner == bindparam("owned_by"), of.journal_head == bindparam("seen_head"))
+    return Prepared(update(CONVERSATIONS).where(*is_same).returning(of.id), columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,18 @@ class Trace:
     version: int | None
     """Of the last event; None when the conversation was deleted."""
     head: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Stroke(Generic[Outcome]):
+    """A whole transaction that is known before it begins: it is made if its conversation is still as it was seen."""
+
+    advance: Write
+    """Brings the conversation's row up to date, if that is so."""
+    writes: Sequence[Write]
+    trace: Trace
+    outcome: Outcome
+    """What is true after it."""
 
 
 class Ledger:
@@ -96,6 +109,18 @@ class Ledger:
             EVENTS.c.conversation_id == trace.conversation, EVENTS.c.number == trace.version
         )
         return bool(self._execute(digest).scalar() == trace.head)
+
+    def begin(self) -> None:
+        """Begin a transaction; reading and writing would do that too."""
+        self._driver.begin()
+
+    def strike(self, stroke: Stroke[Any]) -> bool:
+        """Make a stroke, which may be committed then; False, and nothing done, when something happened meanwhile."""
+        return self._driver.write_if(stroke.advance, *stroke.writes)
+
+    def commit(self) -> None:
+        """Commit what was begun."""
+        self._driver.commit()
 
     def events(self, record: ConversationRecord) -> list[Event]:
         """Return the journal of the conversation, oldest first."""
@@ -183,17 +208,6 @@ class Ledger:
         self.trace = Trace(record.id, length, head)
         return advanced
 
-    def _advance_from(
-        self, record: ConversationRecord, length: int, head: bytes, at: datetime
-    ) -> ConversationRecord | None:
-        """Bring a conversation's row up to date, if it still is as `record` has it; None, and nothing done, if not."""
-        values = {"journal_length": length, "journal_head": head, "updated_at": at}
-        seen = {"of": record.id, "owned_by": record.owner, "seen_head": record.journal_head}
-        if not self._run(_ADVANCING, seen | values):
-            return None
-        self.trace = Trace(record.id, length, head)
-        return replace(record, version=length, journal_head=head, updated_at=at)
-
 
 def _advanced(
     record: ConversationRecord, length: int, head: bytes, at: datetime, changes: Mapping[str, object]
@@ -203,6 +217,22 @@ def _advanced(
     counters = {name: changes[name] for name in ("turn_count", "fence") if name in changes}
     kept: Any = {"updated_at": values["updated_at"], **counters}
     return values, replace(record, version=length, journal_head=head, **kept)
+
+
+def stroke(
+    record: ConversationRecord,
+    kind: str,
+    body: Mapping[str, Any],
+    at: datetime,
+    *writes: Write,
+    **changes: object,
+) -> Stroke[ConversationRecord]:
+    """Return what Ledger._append() does, as a stroke; and the conversation after it."""
+    number, event = made_event(record, kind, body, at)
+    values, advanced = _advanced(record, number, event["digest"], at, changes)
+    seen = {"of": record.id, "owned_by": record.owner, "seen_head": record.journal_head}
+    advance = _changing_if_unchanged(tuple(values)), seen | values
+    return Stroke(advance, (*writes, inserted(EVENTS, event)), Trace(record.id, number, event["digest"]), advanced)
 
 
 def made_event(

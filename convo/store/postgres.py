@@ -3,22 +3,23 @@
 Each turn holds a connection for two short transactions and none while the model answers, so that a few connections
 serve hundreds of conversations.
 
-The timeouts are told with each BEGIN, in the same round trip, and end with the transaction. As startup options an old
-PgBouncer would refuse them, and a plain SET would leak into the sessions of other clients behind a pooler. Therefore
+Behind a pooler the timeouts are told with each BEGIN, in the same round trip, and end with the transaction: as startup
+options an old PgBouncer would refuse them, and a plain SET would leak into the sessions of other clients. Therefore
 the driver must not begin by itself: it is in its autocommit mode, in which commit() and rollback() still do their work.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from convo.errors import InvalidInput, StoreUnavailable
-from convo.store.prepared import UNBEGUN, say
-from convo.store.sqlite import READ_ONLY
+from convo.store.prepared import begin
+from convo.store.transactions import IS_DIRECT, SETTINGS
 
 TIMEOUTS = {"lock_timeout": "5s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "15s"}
 """Unless the URL's own `options` set them. No transaction spans a model's answer: one that idles is a fault."""
@@ -26,11 +27,10 @@ TIMEOUTS = {"lock_timeout": "5s", "statement_timeout": "30s", "idle_in_transacti
 ANSWER_S = 40.0
 """How long a connection may be silent while an answer is awaited: longer than the server's own `statement_timeout`."""
 
+AUTOCOMMIT = "AUTOCOMMIT"
+
 WHEN_TOLD = 2**31
 """After how many executions psycopg prepares a statement of which it was not told to: never."""
-
-_TIMEOUTS = "convo_timeouts"
-"""The execution option that holds them, as they are told with each BEGIN."""
 
 
 def make_engine(url: URL) -> Engine:
@@ -46,7 +46,7 @@ def make_engine(url: URL) -> Engine:
         "keepalives_interval": 5,
         "keepalives_count": 3,
         "tcp_user_timeout": 20_000,
-        "prepare_threshold": None,  # where _let_prepare() does not find otherwise
+        "prepare_threshold": None,  # where _use_session() does not find otherwise
     }
     if options := _options(url):
         url = url.update_query_dict({"options": options})
@@ -55,7 +55,9 @@ def make_engine(url: URL) -> Engine:
             url.set(drivername="postgresql+psycopg"),
             connect_args={name: value for name, value in arguments.items() if name not in url.query},
             hide_parameters=True,
+            isolation_level=AUTOCOMMIT,
             max_overflow=0,
+            pool_reset_on_return=None,  # _roll_back() does, if there is anything
             pool_recycle=1800,
             pool_size=5,
         )
@@ -63,7 +65,7 @@ def make_engine(url: URL) -> Engine:
         raise StoreUnavailable("PostgreSQL needs its driver: pip install 'convo[postgres]'") from error
     event.listen(engine, "do_connect", _connect)
     if "prepare_threshold" not in url.query:
-        event.listen(engine, "connect", _let_prepare)
+        event.listen(engine, "connect", _use_session(_settings("SET", url)))
     return engine
 
 
@@ -86,17 +88,21 @@ def _connect(dialect: object, record: object, arguments: Any, options: Any) -> A
     return Bounded.connect(*arguments, **options)
 
 
-def _let_prepare(connection: Any, record: object) -> None:  # noqa: ANN401, ARG001 - the hook's signature
-    """Let statements be prepared where the server itself is at the other end.
+def _use_session(settings: str) -> Callable[[Any, ConnectionPoolEntry], None]:
+    """Return the hook that makes use of a session which is a connection's own: it keeps `settings` and statements.
 
     A pooler in transaction mode hands each transaction another session, in which they are not. It tells its clients of
     a process that is none, to cancel what it would not know otherwise.
     """
-    connection.autocommit = True
-    (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone()
-    if pid == connection.info.backend_pid:
-        connection.prepare_threshold = WHEN_TOLD
-    connection.autocommit = False
+
+    def use(connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401 - the driver's, which convo does not import here
+        (pid,) = connection.execute("SELECT pg_backend_pid()").fetchone()
+        if pid == connection.info.backend_pid:
+            connection.execute(settings)
+            connection.prepare_threshold = WHEN_TOLD
+            record.info[IS_DIRECT] = True
+
+    return use
 
 
 def _within(waiting: Generator[Any, int, Any]) -> Generator[Any, int, Any]:
@@ -118,8 +124,10 @@ def _within(waiting: Generator[Any, int, Any]) -> Generator[Any, int, Any]:
         return end.value
 
 
-def attached(engine: Engine) -> Engine:
+def attached(engine: Engine, *, is_ours: bool = False) -> Engine:
     """Return `engine` with transactions that begin by convo's rules; the one that is given stays as it is.
+
+    It `is_ours` when make_engine() made it.
 
     Raises:
         InvalidInput: its driver is another one than psycopg, whose commit() would do nothing here.
@@ -129,13 +137,13 @@ def attached(engine: Engine) -> Engine:
             f"convo speaks to PostgreSQL through psycopg, not {engine.dialect.driver}: "
             "create_engine('postgresql+psycopg://…')"
         )
-    if _TIMEOUTS in engine.get_execution_options():
+    if SETTINGS in engine.get_execution_options():
         return engine
-    given = _options(engine.url)
-    timeouts = "".join(f"; SET LOCAL {name} = '{each}'" for name, each in TIMEOUTS.items() if name not in given)
-    ours = engine.execution_options(isolation_level="AUTOCOMMIT", **{_TIMEOUTS: timeouts})
+    ours = engine.execution_options(**{SETTINGS: _settings("SET LOCAL", engine.url)})
+    if not is_ours:  # SQLAlchemy switches their connections there and back, each time, as others use them too
+        ours = ours.execution_options(isolation_level=AUTOCOMMIT)
     ours.hide_parameters = True  # they are people's conversations
-    event.listen(ours, "begin", _begin)
+    event.listen(ours, "begin", begin)
     event.listen(engine, "reset", _roll_back)  # of the pool, which both have in common
     return ours
 
@@ -143,17 +151,14 @@ def attached(engine: Engine) -> Engine:
 def _roll_back(connection: Any, *_: object) -> None:  # noqa: ANN401 - the driver's, which convo does not import here
     # SQLAlchemy takes a transaction for ended whose COMMIT was interrupted: it would keep its row locks. Only ours
     # are in autocommit mode.
-    if connection.autocommit and not connection.closed:
+    if connection.autocommit and not connection.closed and connection.info.transaction_status:
         connection.rollback()
 
 
-def _begin(connection: Connection) -> None:
-    # A read of several statements sees one moment; a writer sees what others committed before it had its lock.
-    options = connection.get_execution_options()
-    if options.get(UNBEGUN):
-        return
-    level = "REPEATABLE READ READ ONLY" if options.get(READ_ONLY) else "READ COMMITTED"
-    say(connection, f"BEGIN ISOLATION LEVEL {level}{options[_TIMEOUTS]}")
+def _settings(how: str, url: URL) -> str:
+    """Return the statements that set the TIMEOUTS, but for those that a URL sets."""
+    given = _options(url)
+    return "; ".join(f"{how} {name} = '{each}'" for name, each in TIMEOUTS.items() if name not in given)
 
 
 def _options(url: URL) -> str:

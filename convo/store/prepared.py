@@ -13,15 +13,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from sqlalchemy import CompoundSelect, Connection, Delete, Dialect, Insert, Select, Update
+from sqlalchemy import CompoundSelect, Connection, Delete, Dialect, Insert, Select, Update, column, table
 
-UNBEGUN = "convo_unbegun"
-"""The execution option of a connection whose statements stand outside of any transaction, as VACUUM must."""
+from convo.store import transactions
 
 Statement = Select[Any] | CompoundSelect[Any] | Insert | Update | Delete
 Values = Mapping[str, Any]
 Write = tuple["Prepared", Values]
 """A statement that writes, and the values of its parameters."""
+
+FOUND = table("write_0", column("id"))
+"""The row that the first of several writes found, where they are one statement: see Driver.write_if()."""
+
+_FOUND_ID = "SELECT id FROM write_0"
 
 Rows = Sequence[Sequence[Any]]
 
@@ -68,10 +72,23 @@ class _Compiled:
 class Prepared:
     """A statement whose parameters have the names of its columns, and of its own `bindparam`s."""
 
-    def __init__(self, statement: Statement, columns: Sequence[str] = ()) -> None:
-        """Prepare `statement`, with a parameter for each of `columns` to insert or to set."""
+    def __init__(
+        self,
+        statement: Statement,
+        columns: Sequence[str] = (),
+        *,
+        if_found: Statement | None = None,
+        keeps_plan: bool = True,
+    ) -> None:
+        """Prepare `statement`, with a parameter for each of `columns` to insert or to set.
+
+        `if_found` does the same if there is a row in FOUND. With `keeps_plan` a PostgreSQL session plans it once: not
+        what reads a range, for which the plan that is best while the tables are small is bad later.
+        """
         self._statement = statement
         self._columns = columns
+        self.keeps_plan = keeps_plan
+        self.if_found = self if if_found is None else Prepared(if_found, columns)
         self._compiled: dict[Kind, _Compiled] = {}
 
     def compiled(self, kind: Kind, dialect: Dialect) -> _Compiled:
@@ -102,16 +119,20 @@ class Prepared:
 
 
 @functools.cache
-def _joined(texts: tuple[str, ...]) -> str:
-    """Return several writes as one statement of PostgreSQL; parameter `name` of the second becomes `1_name`."""
+def _joined(texts: tuple[str, ...], last: str = "") -> str:
+    """Return several writes as one statement of PostgreSQL; parameter `name` of the second becomes `1_name`.
+
+    Its rows are those of `last`, if that is given.
+    """
     named = [re.sub(r"%\((\w+)\)s", rf"%({number}_\1)s", text) for number, text in enumerate(texts)]
-    *before, last = named
-    return f"WITH {', '.join(f'write_{number} AS ({text})' for number, text in enumerate(before))} {last}"
+    last = last or named.pop()
+    return f"WITH {', '.join(f'write_{number} AS ({text})' for number, text in enumerate(named))} {last}"
 
 
-def say(connection: Connection, text: str) -> None:
-    """Have the driver of a connection execute a statement that has no parameters and returns nothing."""
-    Driver(connection).say(text)
+def begin(connection: Connection) -> None:
+    """Begin the transaction that SQLAlchemy thinks begun, unless it has: the hook of an engine's "begin"."""
+    if not transactions.is_open(connection):
+        Driver(connection).say_begin()
 
 
 class Driver:
@@ -122,17 +143,22 @@ class Driver:
         self.connection = connection
         dialect = connection.dialect
         self._dialect, self._kind = dialect, (dialect.name, dialect.paramstyle)
-        hooks = connection.dispatch
-        is_heard = connection._echo or bool(hooks.before_cursor_execute) or bool(hooks.after_cursor_execute)  # noqa: SLF001
-        self._run = self._run_heard if is_heard else self._run_unheard
-        self._begins = not connection.get_execution_options().get(UNBEGUN)
-        self._told = {"prepare": True} if dialect.driver == "psycopg" else {}
+        hooks = connection.engine.dispatch
+        others = (hooks.before_cursor_execute, hooks.after_cursor_execute, hooks.commit, hooks.rollback)
+        is_watched = len(hooks.begin) > 1 or any(map(bool, others))  # of those that begin, one is begin() above
+        self._is_heard = connection._echo or is_watched  # noqa: SLF001
+        self._run = self._run_heard if self._is_heard else self._run_unheard
+        self._begin = transactions.begin_statement(connection)
+        self._is_psycopg = dialect.driver == "psycopg"
         self._cursor: Any = None
 
     def execute(self, statement: Prepared, values: Values) -> Rows:
         """Execute it with the values of all parameters; return its rows, if any."""
         compiled = statement.compiled(self._kind, self._dialect)
-        rows = self._run(compiled.text, compiled.bound(values), returns_rows=compiled.returns_rows)
+        self._autobegin()
+        rows = self._run(
+            compiled.text, compiled.bound(values), returns_rows=compiled.returns_rows, prepare=statement.keeps_plan
+        )
         return compiled.converted(rows) if compiled.results else rows
 
     def write(self, *writes: Write) -> None:
@@ -141,32 +167,80 @@ class Driver:
             for statement, values in writes:
                 self.execute(statement, values)
             return
-        compiled = [statement.compiled(self._kind, self._dialect) for statement, _ in writes]
+        self._autobegin()
+        texts, given = self._together(writes)
+        self._run(_joined(texts), given)
+
+    def write_if(self, first: Write, *others: Write) -> bool:
+        """Execute `first`, which returns the row that it found, and `others` if it found one; return whether it did.
+
+        On PostgreSQL they are one statement, and a transaction by itself if none was begun and the session is our own:
+        a round trip instead of four.
+        """
+        if self._dialect.name != "postgresql":
+            self.begin()
+            is_found = len(self.execute(*first)) > 0
+            if is_found:
+                self.write(*others)
+            return is_found
+        if not self.connection.info.get(transactions.IS_DIRECT):
+            self.begin()
+        texts, given = self._together([first, *[(statement.if_found, values) for statement, values in others]])
+        return len(self._run(_joined(texts, _FOUND_ID), given, returns_rows=True)) > 0
+
+    def _together(self, writes: Sequence[Write]) -> tuple[tuple[str, ...], dict[str, Any]]:
+        """Return the texts of writes that will be joined, and their values by the names that they have there."""
+        texts: list[str] = []
         given: dict[str, Any] = {}
-        for number, (each, (_, values)) in enumerate(zip(compiled, writes, strict=True)):
-            given |= {f"{number}_{name}": value for name, value in each.bound(values).items()}
-        self._run(_joined(tuple([each.text for each in compiled])), given, returns_rows=False)
+        for number, (statement, values) in enumerate(writes):
+            compiled = statement.compiled(self._kind, self._dialect)
+            texts.append(compiled.text)
+            given |= {f"{number}_{name}": value for name, value in compiled.bound(values).items()}
+        return tuple(texts), given
 
-    def say(self, text: str) -> None:
-        """Execute a statement that has no parameters and returns nothing, as what a transaction begins with."""
-        self._begins = False
-        self._run(text, None, returns_rows=False)
+    def begin(self) -> None:
+        """Begin a transaction, unless there is one; with SQLAlchemy only if somebody listens, as that takes 26 µs."""
+        if self._is_heard:
+            self._autobegin()
+        elif self._begin is not None and not self.connection.in_transaction():
+            self.say_begin()
 
-    def _run_heard(self, text: str, given: Any, *, returns_rows: bool) -> Rows:  # noqa: ANN401 - as the driver takes them
+    def commit(self) -> None:
+        """Commit what was begun, by begin() or by a statement."""
+        if self.connection.in_transaction():
+            self.connection.commit()
+            return
+        try:
+            if transactions.is_open(self.connection):
+                self.connection.connection.commit()
+        except BaseException as error:  # noqa: BLE001 - it is raised again
+            self._raise(error, "COMMIT", None)
+
+    def say_begin(self) -> None:
+        """Execute what a transaction begins with, whatever SQLAlchemy knows of it."""
+        if self._begin is not None:
+            begin, self._begin = self._begin, None
+            self._run(begin, None)
+
+    def _autobegin(self) -> None:
+        if self._begin is not None and not self.connection.in_transaction():
+            self.connection.begin()  # which SQLAlchemy has to know of: its owner may commit with it
+
+    def _run_heard(self, text: str, given: Any, *, returns_rows: bool = False, prepare: bool = True) -> Rows:  # noqa: ANN401, ARG002 - as the driver takes them
         result = self.connection.exec_driver_sql(text, given)
         return [tuple(row) for row in result] if returns_rows else []
 
-    def _run_unheard(self, text: str, given: Any, *, returns_rows: bool) -> Rows:  # noqa: ANN401 - as the driver takes them
+    def _run_unheard(self, text: str, given: Any, *, returns_rows: bool = False, prepare: bool = True) -> Rows:  # noqa: ANN401 - as the driver takes them
         try:
-            if self._begins and not self.connection.in_transaction():
-                self.connection.begin()
             cursor = self._cursor
             if cursor is None:
                 cursor = self._cursor = self.connection.connection.cursor()
             if given is None:
                 cursor.execute(text)
+            elif self._is_psycopg:
+                cursor.execute(text, given, prepare=prepare)
             else:
-                cursor.execute(text, given, **self._told)
+                cursor.execute(text, given)
             return cursor.fetchall() if returns_rows else []
         except BaseException as error:  # noqa: BLE001 - it is raised again
             self._raise(error, text, given)

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine
 
 from convo.audits import Quote
 from convo.errors import StoreBusy, StoreUnavailable
-from convo.store.prepared import UNBEGUN
+from convo.store.transactions import ALONE, USE
 
 PIECE_BYTES = 32
 
@@ -139,7 +139,7 @@ def rebuild(engine: Engine) -> None:
 
 def outside_transactions(engine: Engine) -> Connection:
     """Return a connection whose statements stand outside of any transaction, as VACUUM must."""
-    return engine.execution_options(**{UNBEGUN: True}).connect()
+    return engine.execution_options(**{USE: ALONE}).connect()
 
 
 def search(file: Path, sought: Sought, encoding: str) -> Search:

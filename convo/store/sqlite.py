@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import URL, Connection, Engine, ExceptionContext, QueuePool, create_engine, event
+from sqlalchemy import URL, Engine, ExceptionContext, QueuePool, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from convo.errors import InvalidInput, StoreReadOnly, StoreUnavailable
 from convo.store import files
-from convo.store.prepared import UNBEGUN, say
+from convo.store.prepared import begin
+from convo.store.transactions import READ, USE
 
 BUSY_S = 5.0
 """How long SQLite itself waits for a lock: the last resort, behind the writer's lock."""
@@ -32,9 +33,6 @@ LONG_LOG_BYTES = 4 * 2**20
 
 _LOG_HEADER_BYTES, _FRAME_HEADER_BYTES = 32, 24
 """Of the log, and of each page in it: https://sqlite.org/fileformat2.html#walformat."""
-
-READ_ONLY = "convo_read_only"
-"""The execution option of a connection that will not write."""
 
 _IS_SET_UP = "convo_is_set_up"
 
@@ -56,7 +54,7 @@ def _resolved(name: str) -> Path:
 
 def file_behind(engine: Engine) -> Path | None:
     """Return the file that an engine's connections open, wherever its URL says or a function of its own decides."""
-    with engine.execution_options(**{READ_ONLY: True}).connect() as connection:
+    with engine.execution_options(**{USE: READ}).connect() as connection:
         (file,) = (row[2] for row in connection.exec_driver_sql("PRAGMA database_list") if row[1] == "main")
     return _resolved(file) if file else None
 
@@ -70,15 +68,16 @@ def make_engine(url: URL) -> Engine:
     if url.query and "uri" not in url.query:
         raise InvalidInput("SQLite's own options need a file URI: sqlite:///file:chats.db?mode=ro&uri=true")
     arguments: dict[str, Any] = {"isolation_level": None, "timeout": BUSY_S}  # the driver must not begin by itself
+    options: dict[str, Any] = {"hide_parameters": True, "pool_reset_on_return": None}  # _roll_back() does
     file = file_of(url)
     if file is None:
         # One connection is the database: it is handed from hand to hand, and never shared or thrown away.
         arguments["check_same_thread"] = False
         one = {"pool_size": 1, "max_overflow": 0, "pool_timeout": BUSY_S}
-        engine = create_engine(url, connect_args=arguments, poolclass=QueuePool, hide_parameters=True, **one)
+        engine = create_engine(url, connect_args=arguments, poolclass=QueuePool, **options, **one)
         attach(engine, None)
         return engine
-    engine = create_engine(url, connect_args=arguments, hide_parameters=True)  # which refuses a URL that is none
+    engine = create_engine(url, connect_args=arguments, **options)  # which refuses a URL that is none
     attach(engine, file)
     event.listen(engine, "connect", _leave_log_alone)
     if url.query.get("mode", "rwc") == "rwc":
@@ -96,7 +95,7 @@ def attach(engine: Engine, file: Path | None) -> None:
         files.refuse_network(file)
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "checkout", _set_up_older)
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "begin", begin)
     event.listen(engine, "reset", _roll_back)
     event.listen(engine, "invalidate", _roll_back)
     if file is None:
@@ -159,14 +158,6 @@ def _switch_to_wal(cursor: sqlite3.Cursor) -> str:
 def _primary(error: sqlite3.Error) -> int:
     """Return SQLite's primary result code: the extended one's low byte."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def _begin(connection: Connection) -> None:
-    # A deferred transaction that reads first and then writes fails at once when another one wrote in between,
-    # whatever the timeout (SQLITE_BUSY_SNAPSHOT): a writer takes the lock at its beginning.
-    options = connection.get_execution_options()
-    if not options.get(UNBEGUN):
-        say(connection, "BEGIN" if options.get(READ_ONLY) else "BEGIN IMMEDIATE")
 
 
 def _leave_log_alone(connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:  # noqa: ARG001 - the hook's signature

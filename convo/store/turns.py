@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, delete, func, select, update
 
 from convo import journal
 from convo.errors import CandidateNotFound
@@ -30,9 +30,9 @@ from convo.store.answering import (
 from convo.store.columns import EpochMs, database_now_ms
 from convo.store.given import message_columns
 from convo.store.history import History, in_order
-from convo.store.ledger import inserted, made_event, utc_now
-from convo.store.prepared import Prepared
-from convo.store.rows import EVENTS, MESSAGE, MESSAGES, TURNS, LatestTurn
+from convo.store.ledger import Stroke, inserted, inserting, stroke, utc_now
+from convo.store.prepared import FOUND, Prepared, Write
+from convo.store.rows import MESSAGE, MESSAGES, TURNS, LatestTurn
 from convo.values import (
     BROKEN_OFF,
     DONE,
@@ -51,20 +51,8 @@ class Turns(History):
 
     def begin_turn(self, record: ConversationRecord, attempt: Attempt) -> ConversationRecord:
         """Store the user's message and the open turn of a locked conversation; the journal tells what will be sent."""
-        at = utc_now()
-        key = {"conversation_id": record.id, "number": attempt.turn, "created_at": at}
-        asked = {name: getattr(attempt, name) for name in ("request_key", "request_hash", "prev_chosen")}
-        row = {**key, **asked, **attempt_columns(attempt)}
-        opened = _opening(tuple(row)), row
-        body = attempt_body(attempt) | {
-            "text": journal.sealed("content", attempt.message.content, attempt.message.salt),
-            "tokens": attempt.message.tokens,
-        }
-        if attempt.request_key is not None and attempt.request_hash is not None:
-            named = journal.sealed("request_key", attempt.request_key, attempt.message.salt)
-            body["request"] = [named, journal.encode(attempt.request_hash)]
-        said = inserted(MESSAGES, message_columns(record.id, attempt.turn, attempt.message, at))
-        return self._append(record, "begin", body, at, opened, said, turn_count=attempt.turn, fence=attempt.fence)
+        opening = _opening(record, attempt, utc_now())
+        return self._append(record, "begin", *opening, turn_count=attempt.turn, fence=attempt.fence)
 
     def begin_again(self, record: ConversationRecord, attempt: Attempt) -> ConversationRecord:
         """Take an unanswered turn over: a new fence shuts out whoever held it, and the prompt is made anew."""
@@ -82,24 +70,6 @@ class Turns(History):
         messages = self._insert_candidates(record, attempt.turn, first, answer.candidates, at)
         told = finish_body(attempt, answer, messages)
         return Stored(self._append(record, "finish", told, at), first, messages[0])
-
-    def finish_unchanged(self, record: ConversationRecord, attempt: Attempt, answer: Answer) -> Stored | None:
-        """Store the answer to a first attempt, if nothing happened since it began; None, and nothing done, if it did.
-
-        The conversation is locked by the very statement that brings its row up to date.
-        """
-        at = utc_now()
-        author = record.authors[MODEL]
-        messages = [as_message(each, place, attempt.turn, author, at) for place, each in enumerate(answer.candidates)]
-        number, event = made_event(record, "finish", finish_body(attempt, answer, messages), at)
-        finished = self._advance_from(record, number, event["digest"], at)
-        if finished is None:
-            return None
-        done = done_columns(attempt, answer, at) | {"chosen": 0, "lease_owner": None, "lease_expires": None}
-        settled = _settling(tuple(done)), {"of": record.id, "turn": attempt.turn, **done}
-        said = [inserted(MESSAGES, message_columns(record.id, attempt.turn, each, at)) for each in messages]
-        self._driver.write(settled, *said, inserted(EVENTS, event))
-        return Stored(finished, 0, messages[0])
 
     def renew_lease(self, record: ConversationRecord, attempt: Attempt) -> bool:
         """Let the lease of an attempt begin anew; False when its fence is another's. The journal has no word of it."""
@@ -236,6 +206,43 @@ class Turns(History):
         return self._execute(same).first() is not None
 
 
+def beginning(record: ConversationRecord, attempt: Attempt) -> Stroke[ConversationRecord]:
+    """Return the stroke that does what Turns.begin_turn() does."""
+    opening = _opening(record, attempt, utc_now())
+    return stroke(record, "begin", *opening, turn_count=attempt.turn, fence=attempt.fence)
+
+
+def finishing(record: ConversationRecord, attempt: Attempt, answer: Answer) -> Stroke[Stored]:
+    """Return the stroke that stores the answer to a first attempt, if nothing happened since that began."""
+    at = utc_now()
+    author = record.authors[MODEL]
+    messages = [as_message(each, place, attempt.turn, author, at) for place, each in enumerate(answer.candidates)]
+    done = done_columns(attempt, answer, at) | {"chosen": 0, "lease_owner": None, "lease_expires": None}
+    settled = _settling(tuple(done)), {"of": record.id, "turn": attempt.turn, **done}
+    said = [inserted(MESSAGES, message_columns(record.id, attempt.turn, each, at)) for each in messages]
+    made = stroke(record, "finish", finish_body(attempt, answer, messages), at, settled, *said)
+    return Stroke(made.advance, made.writes, made.trace, Stored(made.outcome, 0, messages[0]))
+
+
+def _opening(
+    record: ConversationRecord, attempt: Attempt, at: datetime
+) -> tuple[dict[str, Any], datetime, Write, Write]:
+    """Return what the journal tells of a turn that is opened, when, and the writes of which it tells."""
+    key = {"conversation_id": record.id, "number": attempt.turn, "created_at": at}
+    asked = {name: getattr(attempt, name) for name in ("request_key", "request_hash", "prev_chosen")}
+    row = {**key, **asked, **attempt_columns(attempt)}
+    columns = tuple(name for name in row if name != "lease_ms")
+    opened = inserting(TURNS, columns, lease_expires=_LEASE_END), row
+    body = attempt_body(attempt) | {
+        "text": journal.sealed("content", attempt.message.content, attempt.message.salt),
+        "tokens": attempt.message.tokens,
+    }
+    if attempt.request_key is not None and attempt.request_hash is not None:
+        named = journal.sealed("request_key", attempt.request_key, attempt.message.salt)
+        body["request"] = [named, journal.encode(attempt.request_hash)]
+    return body, at, opened, inserted(MESSAGES, message_columns(record.id, attempt.turn, attempt.message, at))
+
+
 _OF_IT = (TURNS.c.conversation_id == bindparam("of"), TURNS.c.number == bindparam("turn"))
 _IS_HELD = (*_OF_IT, TURNS.c.fence == bindparam("held"), TURNS.c.lease_owner.is_not(None))
 """What is true of a turn that is being answered under a fence, for the first time or again."""
@@ -257,11 +264,6 @@ _RENEWING = Prepared(update(TURNS).where(*_IS_HELD).values(lease_expires=_LEASE_
 
 
 @functools.cache
-def _opening(columns: tuple[str, ...]) -> Prepared:
-    return Prepared(insert(TURNS).values(lease_expires=_LEASE_END), columns)
-
-
-@functools.cache
 def taking(columns: tuple[str, ...]) -> Prepared:
     """Return the statement that takes the lease of a turn, and sets these columns."""
     return Prepared(update(TURNS).where(*_OF_IT).values(lease_expires=_LEASE_END), columns)
@@ -270,7 +272,8 @@ def taking(columns: tuple[str, ...]) -> Prepared:
 @functools.cache
 def _settling(columns: tuple[str, ...]) -> Prepared:
     """Return the statement that sets these columns of a turn that is known to be ours."""
-    return Prepared(update(TURNS).where(*_OF_IT), columns)
+    settled = update(TURNS).where(*_OF_IT)
+    return Prepared(settled, columns, if_found=settled.where(TURNS.c.conversation_id == FOUND.c.id))
 
 
 @functools.cache

