@@ -59,7 +59,7 @@ def make_engine(url: URL) -> Engine:
             max_overflow=0,
             pool_reset_on_return=None,  # _roll_back() does, if there is anything
             pool_recycle=1800,
-            pool_size=5,
+            pool_size=15,
         )
     except ModuleNotFoundError as error:
         raise StoreUnavailable("PostgreSQL needs its driver: pip install 'convo[postgres]'") from error
