@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from benchmarks.places import DATABASES
 from benchmarks.systems import ENTRIES
 
-FLOOR, CONVO = "floor", "convo"
+FLOOR, CONVO, COLD = "floor", "convo", "convo-cold"
 
 FAR = 100_000
 """Conversations that are longer than this only convo and the floor have: peers would take hours."""
@@ -22,7 +22,7 @@ class Plan:
     databases: tuple[str, ...] = DATABASES
     sizes: tuple[int, ...] = (10, 1_000, 10_000, 100_000, 1_000_000)
     """How many messages the conversations have when turns are taken in them."""
-    turns: int = 100
+    turns: int = 200
     """How many are timed of each system at each size, at most."""
     rounds: int = 10
     """By how many rounds: in each the systems take their share of turns one after the other."""
@@ -49,12 +49,12 @@ class Plan:
 
     @property
     def unlimited(self) -> tuple[str, ...]:
-        """The systems without those that are others with a limit, where this is of no account."""
-        return tuple(each for each in self.systems if not each.endswith("-limit"))
+        """The systems without those that are others with a limit, or cold, where this is of no account."""
+        return tuple(each for each in self.systems if not each.endswith(("-limit", "-cold")))
 
     def systems_at(self, size: int) -> tuple[str, ...]:
         """Return the systems that are measured with conversations of that many messages."""
-        return tuple(each for each in self.systems if size <= FAR or each in (FLOOR, CONVO))
+        return tuple(each for each in self.systems if size <= FAR or each in (FLOOR, CONVO, COLD))
 
 
 QUICK = Plan(

@@ -148,7 +148,23 @@ def _turns(figures: Figures) -> Iterable[Table]:
             [[name, *(_cell(by_size[size].get(name, {}), time) for size in sizes)] for name in systems],
             " ".join(filter(None, (GROWING, _note(by_size.values())))),
         )
+        if str(NEAR) in by_size and len(by_size) > 1:
+            yield _growth(database, by_size, systems)
         yield _costs(database, by_size, systems)
+
+
+def _growth(database: str, by_size: Figures, systems: Sequence[str]) -> Table:
+    def growth(name: str, size: str) -> str:
+        here, near = by_size[size].get(name, {}), by_size[str(NEAR)].get(name, {})
+        return (
+            f"{number(here['median_ms'] / near['median_ms'])}×" if "median_ms" in here and "median_ms" in near else NONE
+        )
+
+    return Table(
+        f"A turn on {NAMES[database]} beside one of the same system with {NEAR:,} messages, by messages",
+        ["system", *(f"{int(size):,}" for size in by_size)],
+        [[name, *(growth(name, size) for size in by_size)] for name in systems],
+    )
 
 
 def _costs(database: str, by_size: Figures, systems: Sequence[str]) -> Table:

@@ -11,7 +11,7 @@ import statistics
 
 from benchmarks.parts.rounds import Cell, Cells, Figures, times
 from benchmarks.places import SQLITE, Places
-from benchmarks.plan import CONVO, FLOOR, Plan
+from benchmarks.plan import COLD, CONVO, FLOOR, Plan
 
 
 def measure(plan: Plan, places: Places) -> Figures:
@@ -33,7 +33,7 @@ def _of(plan: Plan, places: Places, database: str, crowd: int) -> Figures:
         cell.wall_s.append(cell.told[-1]["wall_s"])
 
     with Cells(plan, places, database, title=f"a crowd of {crowd}") as cells:
-        systems = [each for each in plan.systems if database != SQLITE or each in (FLOOR, CONVO)]
+        systems = [each for each in plan.systems if each != COLD and (database != SQLITE or each in (FLOOR, CONVO))]
         cells.open(systems, plan.crowd_messages, crowd)
         cells.each(lambda cell: cell.worker.ask("warm", id=cell.ids[0]))
         cells.rounds(plan.crowd_rounds, take)

@@ -20,6 +20,7 @@ class Entry(NamedTuple):
 ENTRIES = {
     "floor": Entry("floor", ("psycopg",)),
     "convo": Entry("convo", ("convo", "sqlalchemy", "psycopg")),
+    "convo-cold": Entry("convo", ("convo", "sqlalchemy", "psycopg")),
     "langchain": Entry("langchain", ("langchain-community", "langchain-core", "sqlalchemy", "psycopg")),
     "openai-agents": Entry("openai_agents", ("openai-agents", "sqlalchemy", "asyncpg")),
     "openai-agents-limit": Entry("openai_agents", ("openai-agents", "sqlalchemy", "asyncpg")),

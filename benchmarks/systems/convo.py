@@ -1,4 +1,8 @@
-"""convo itself: a Store that is kept, and `get(id).send(text)` a turn."""
+"""convo itself: a Store that is kept, and `get(id).send(text)` a turn.
+
+convo-cold has its store forget before each turn what it remembers of the one before, and so reads the history as the
+first turn of a process does.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +32,16 @@ class Instant(threading.local):
 class ConvoSession(Session):
     """A Store, with the settings that it has by itself."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, is_cold: bool) -> None:
+        self.is_cold = is_cold
         self.client = Instant()
         self.store = convo.Store(url, client=self.client)
 
     def turn(self, id: str, question: str, answer: str) -> int:
         """Get the conversation and send."""
         self.client.answer = answer
+        if self.is_cold:
+            self.store.database.windows.clear()
         reply = self.store.get(id).send(question)
         return len(reply.prompt.messages)  # type: ignore[union-attr]  # that of a new answer has them
 
@@ -54,6 +61,9 @@ class ConvoSession(Session):
 class Convo(System):
     """convo."""
 
+    def __init__(self, *, is_cold: bool = False) -> None:
+        self._is_cold = is_cold
+
     def seed(self, url: str, messages: int, conversations: int) -> list[str]:
         """Create conversations with histories."""
         prepare(url)
@@ -65,7 +75,7 @@ class Convo(System):
 
     def open(self, url: str) -> ConvoSession:
         """Open a store."""
-        return ConvoSession(url)
+        return ConvoSession(url, is_cold=self._is_cold)
 
 
 def prepare(url: str) -> None:
@@ -76,4 +86,4 @@ def prepare(url: str) -> None:
         database.close()
 
 
-SYSTEMS = {"convo": Convo()}
+SYSTEMS = {"convo": Convo(), "convo-cold": Convo(is_cold=True)}
