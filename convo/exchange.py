@@ -218,10 +218,13 @@ class Exchange(Generic[Talk]):
 
     def _ask(self, question: Question, ask: Ask) -> Begun | Answered:
         begin = turn.begin_instead if self._manner.on_unfinished == "discard" else turn.begin
-        seen, database = self._view.record, self._view.database
-        with self._view.named(request_key=question.request_key):
-            begun = database.strike(lambda repository: turn.begin_at_once(repository, seen, question, ask))
-            return begun or database.write(lambda repository: begin(repository, seen, question, ask))
+        seen = self._view.record
+        begun: Begun | Answered = self._view.write(
+            lambda repository: begin(repository, seen, question, ask),
+            strike=lambda repository: turn.begin_at_once(repository, seen, question, ask),
+            request_key=question.request_key,
+        )
+        return begun
 
     def _again(self, ask: Ask) -> Begun:
         id, owner = self._view.record.id, self._view.record.owner
@@ -338,11 +341,12 @@ class Exchange(Generic[Talk]):
 
     def _finish(self, begun: Begun, answer: Answer) -> Reply[Talk]:
         """Store what the model said."""
-        database, counts = self._view.database, True
-        with self._view.named(begun.attempt.turn, begun.attempt.request_key):
-            stored = database.strike(lambda repository: turn.finish_at_once(repository, begun, answer))
-            if stored is None:
-                stored, counts = database.write(lambda repository: turn.finish(repository, begun, answer))
+        stored, counts = self._view.write(
+            lambda repository: turn.finish(repository, begun, answer),
+            strike=lambda repository: turn.finish_at_once(repository, begun, answer),
+            turn_number=begun.attempt.turn,
+            request_key=begun.attempt.request_key,
+        )
         self._is_open, self._holder = False, ""
         self._view.record = stored.record
         if not counts:

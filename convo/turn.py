@@ -93,7 +93,7 @@ def begin_at_once(
     except PromptTooLong:  # or somebody has changed the limit
         return None
     stroke = beginning(seen, begun.attempt)
-    return replace(stroke, outcome=replace(begun, record=stroke.outcome))  # type: ignore[return-value, arg-type]  # mypy takes replace() to keep the type
+    return Stroke(stroke.advance, stroke.writes, stroke.trace, replace(begun, record=stroke.outcome))
 
 
 def _next(
@@ -158,7 +158,9 @@ def finish(repository: ConversationRepository, begun: Begun, answer: Answer) -> 
     return Stored(repository.keep_late(record, begun.attempt, answer), 0), False
 
 
-def finish_at_once(repository: ConversationRepository, begun: Begun, answer: Answer) -> Stroke[Stored] | None:
+def finish_at_once(
+    repository: ConversationRepository, begun: Begun, answer: Answer
+) -> Stroke[tuple[Stored, bool]] | None:
     """Return the stroke that stores the answer to a turn's first attempt; None where finish() must look.
 
     What the next prompt can be made of is remembered; whoever makes the stroke in vain has to forget it.
@@ -167,7 +169,7 @@ def finish_at_once(repository: ConversationRepository, begun: Begun, answer: Ans
         return None
     stroke = finishing(begun.record, begun.attempt, answer)
     _keep_window(repository, begun, answer, stroke.outcome)
-    return stroke
+    return Stroke(stroke.advance, stroke.writes, stroke.trace, (stroke.outcome, True))
 
 
 def _keep_window(repository: ConversationRepository, begun: Begun, answer: Answer, stored: Stored) -> None:

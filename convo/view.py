@@ -20,6 +20,7 @@ from convo.models import Service, looked_at
 from convo.shapes import ExamplesOptions, ParameterOptions
 from convo.steps import Resolve, Steps, Work
 from convo.store.database import Database
+from convo.store.ledger import Stroke
 from convo.store.repository import ConversationRepository
 from convo.turn import Question
 from convo.values import ConversationRecord, Event, Example, Fit, Keep, Message, MessagePrompt, Parameters, Turn
@@ -158,13 +159,14 @@ class View:
         self,
         work: Callable[[ConversationRepository], Result],
         *,
+        strike: Callable[[ConversationRepository], Stroke[Result] | None] | None = None,
         turn_number: int | None = None,
         request_key: str | None = None,
         within_s: float | None = None,
     ) -> Result:
-        """Run `work` in a transaction and commit it."""
+        """Run `work` in a transaction and commit it; or make the stroke that `strike` returns."""
         with self.named(turn_number, request_key):
-            return self.database.write(work, within_s=within_s)
+            return self.database.write(work, strike=strike, within_s=within_s)
 
     @contextlib.contextmanager
     def named(self, turn_number: int | None = None, request_key: str | None = None) -> Iterator[None]:

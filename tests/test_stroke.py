@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, make_url, text
+from sqlalchemy import Engine, StaticPool, create_engine, event, make_url, text
 
 import convo
 from convo.store.transactions import IS_DIRECT
+from convo.store.turns import taking
 from convo.testing import ScriptedClient
 from tests.conftest import upgrade
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import ALONE, LATE_S, STROKE, Fate, Proxy, let_pass
 
-STROKE = "WITH write_0 AS (UPDATE convo_conversations"
 SETTINGS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 
 
@@ -36,6 +37,9 @@ def test_a_turn_is_three_round_trips_where_the_session_is_our_own(postgres_store
         since = len(proxy.statements)
         store.get(talk.id).send("hello")
         assert ["SELECT", STROKE, STROKE] == words(proxy, since)
+        since = len(proxy.statements)
+        store.get(talk.id).send("hello", request_key="k")
+        assert ["SELECT", "SELECT", STROKE, STROKE] == words(proxy, since)
 
 
 def test_behind_a_pooler_a_stroke_is_a_transaction_with_its_timeouts(postgres_store_url: str):
@@ -59,9 +63,7 @@ def test_a_pooler_is_told_from_the_server_itself(postgres_store_url: str, sessio
 def test_a_session_of_our_own_has_the_timeouts_that_its_url_does_not_set(postgres_store_url: str):
     url = make_url(postgres_store_url).update_query_dict({"options": "-c lock_timeout=7s"})
     with convo.Store(url) as store, store.engine.connect() as connection:
-        shown = [connection.scalar(text(f"SHOW {name}")) for name in SETTINGS]
-        begin = connection.scalar(text("SELECT current_setting('transaction_isolation')"))
-    assert (["7s", "30s", "15s"], "read committed") == (shown, begin)
+        assert ["7s", "30s", "15s"] == [connection.scalar(text(f"SHOW {name}")) for name in SETTINGS]
 
 
 def test_an_engine_that_was_passed_in_makes_strokes_in_transactions(postgres_store_url: str):
@@ -185,3 +187,65 @@ def test_plans_that_a_session_has_kept_since_the_tables_were_empty_scan_nothing(
         for number in range(5):
             store.get(long.id).send(f"hello {number}")
         assert read(store.engine) - before < 100
+
+
+def test_a_stroke_that_comes_late_is_known_again_however_late(postgres_store_url: str):
+    """It is stored after the store has looked for it in vain, and before it has its lock."""
+    with Proxy(postgres_store_url) as proxy, settled(proxy) as store:
+        state = {"cut": False}
+
+        def rule(statement: str) -> Fate:
+            if statement.endswith(ALONE) and not state["cut"]:
+                state["cut"] = True
+                return Fate.LATE
+            if state["cut"] and statement.startswith(("WITH", "SELECT convo_conversations.journal_length")):
+                time.sleep(2 * LATE_S)
+            return Fate.PASS
+
+        talk = store.get("talk")
+        proxy.rule = rule
+        assert "hello" == talk.send("hello").text
+        proxy.rule = let_pass
+        assert ([True, True], True) == ([each.state == "done" for each in talk.turns()], talk.verify().is_sound)
+
+
+@pytest.mark.parametrize("sessions", [0, 2], ids=["direct", "pooler"])
+def test_a_server_that_went_away_before_a_stroke_has_stored_nothing(
+    postgres_store_url: str, monkeypatch: pytest.MonkeyPatch, sessions: int
+):
+    monkeypatch.setattr("convo.store.database.PATIENCE_S", 0.3)
+    with Proxy(postgres_store_url, sessions=sessions) as proxy, settled(proxy) as store:
+        talk = store.get("talk")
+        proxy.refuse()
+        proxy.cut_all()
+        time.sleep(0.1)  # until the news has come
+        with pytest.raises(convo.StoreUnavailable):
+            talk.send("hello")
+
+
+def test_a_read_joins_nobody_elses_transaction_on_the_same_connection():
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    with convo.Store(engine) as store:
+        talk = store.create(model="offline/echo")
+        talk.send("a")
+        with engine.connect() as theirs:
+            theirs.execute(text("CREATE TABLE theirs (x int)"))
+            with pytest.raises(convo.StoreError):
+                talk.messages()
+        assert "b" == talk.send("b").text
+    engine.dispose()
+
+
+def test_who_listens_to_his_own_connection_hears_a_repositorys_statements(url: str):
+    heard: list[str] = []
+    with convo.Store(url) as store:
+        talk = store.create(model="offline/echo")
+        with store.engine.begin() as connection:
+            event.listen(connection, "before_cursor_execute", lambda *given: heard.append(given[2]))
+            assert talk.id == convo.ConversationRepository(connection).find(talk.id).id
+    assert [True] == [each.startswith("SELECT convo_conversations") for each in heard]
+
+
+def test_what_cannot_be_made_conditional_is_no_part_of_a_stroke():
+    with pytest.raises(TypeError, match="cannot follow another one"):
+        taking(("state",)).if_found()

@@ -326,7 +326,7 @@ def test_an_answer_that_the_store_could_not_take_stands_beside_its_turn(
 
     talk = talk_with(store, ["one", "two"], candidate_count=2)
     ask = talk.send if way == "send" else lambda text: list(talk.stream(text))
-    monkeypatch.setattr(convo.ConversationRepository, "strike", fail)
+    monkeypatch.setattr("convo.store.prepared.OwnDriver.write_if", fail)
     with pytest.raises(convo.StoreFull):
         ask("a")
     turn = talk.turn(1)

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -22,6 +22,7 @@ from convo.store import backups, faults, files, forks, postgres, schema, scrubbi
 from convo.store.calibration import Calibration
 from convo.store.ledger import Stroke, Trace
 from convo.store.owners import Owner
+from convo.store.prepared import Driver, OwnDriver
 from convo.store.repository import ConversationRepository
 from convo.store.retrying import patiently
 from convo.store.scrubbing import Search, Sought
@@ -43,18 +44,18 @@ FORKING_S = 0.1
 """The same for each store of a process that forks."""
 
 STROKES_A_LOOK = 8
-"""How many strokes are made, from the first on, for one look at how long SQLite's log is: each writes few pages."""
+"""How many writes are made, from the first on, for one look at how long SQLite's log is, if that one is a stroke."""
 
 OPENING_S = 0.5
 """How long a server that is gone is waited for when a store is opened: a wrong URL is told soon."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Unanswered:
+class _Unanswered(Generic[Result]):
     """A transaction whose COMMIT was sent, and not answered."""
 
     trace: Trace
-    result: Any
+    result: Result
 
 
 class Database:
@@ -178,8 +179,16 @@ class Database:
         with self._translated():
             return patiently(once, PATIENCE_S)
 
-    def write(self, work: Work[Result], *, within_s: float | None = None) -> Result:
+    def write(
+        self,
+        work: Work[Result],
+        *,
+        strike: Work[Stroke[Result] | None] | None = None,
+        within_s: float | None = None,
+    ) -> Result:
         """Run `work` in a transaction and commit it; again from its beginning when that may help.
+
+        If `strike` returns a stroke, that is made instead, if the conversation still is as it was seen.
 
         It is run again when other writers were faster, and when the connection was lost. When it was lost at the
         COMMIT, the journal tells whether `work` is stored. For at most `within_s` seconds, PATIENCE_S when not given.
@@ -189,14 +198,20 @@ class Database:
             StoreError: the database failed; nothing of `work` was kept.
         """
         patience_s = PATIENCE_S if within_s is None else within_s
-        return self._surely(lambda unanswered: self._write_once(work, patience_s, unanswered), patience_s)
+        unanswered: list[_Unanswered[Result]] = []
 
-    def strike(self, work: Work[Stroke[Result] | None]) -> Result | None:
-        """Make the stroke that `work` returns, and commit it; None, and nothing done, when it returns none.
+        def once() -> Result:
+            if arrived := self._arrived(unanswered, patience_s):
+                return arrived.result
+            try:
+                return self._write_once(work, strike, unanswered, patience_s)
+            except ConvoError:  # perhaps because of what arrived between our look and our write
+                if arrived := self._arrived(unanswered, patience_s):
+                    return arrived.result
+                raise
 
-        The same goes for a conversation that is not as it was seen any more. All else is as in write().
-        """
-        return self._surely(lambda unanswered: self._strike_once(work, unanswered), PATIENCE_S)
+        with self._translated(unanswered):
+            return patiently(once, patience_s)
 
     def scrub(self, sought: Sought, owner: str | None, *, must_rebuild: bool = False) -> Remains:
         """Look for texts that went: in the files, which are rebuilt if there are any, and in other texts.
@@ -251,70 +266,65 @@ class Database:
             encoding = scrubbing.write_out(self.engine)
         return scrubbing.search(file, sought, encoding)
 
-    def _surely(self, once: Callable[[list[_Unanswered]], Result], within_s: float) -> Result:
-        """Run `once`, which writes, as often as it takes; but not again what was committed without an answer."""
-        unanswered: list[_Unanswered] = []
-
-        def surely() -> Any:  # noqa: ANN401 - what `once` returns, or returned
-            if arrived := self._arrived(unanswered, within_s):
-                return arrived.result
-            try:
-                result = once(unanswered)
-            except ConvoError:  # perhaps because of what arrived between our look and our write
-                if arrived := self._arrived(unanswered, within_s):
-                    return arrived.result
-                raise
-            if result is None and (arrived := self._arrived(unanswered, within_s)):
-                return arrived.result
-            return result
-
-        with self._translated(unanswered):
-            made: Result = patiently(surely, within_s)
-            return made
-
-    def _write_once(self, work: Work[Result], within_s: float, unanswered: list[_Unanswered]) -> Result:
+    def _write_once(
+        self,
+        work: Work[Result],
+        strike: Work[Stroke[Result] | None] | None,
+        unanswered: list[_Unanswered[Result]],
+        within_s: float,
+    ) -> Result:
         with self._writer(within_s):
             with self.engine.connect() as connection:
-                repository = self._repository(connection)
-                repository.begin()
-                result = work(repository)
-                try:
-                    repository.commit()
-                except DBAPIError as error:
-                    if repository.trace is not None and faults.is_lost(error):
-                        unanswered.append(_Unanswered(repository.trace, result))
-                    raise
-            self._checkpoint()
-        return result
-
-    def _strike_once(self, work: Work[Stroke[Result] | None], unanswered: list[_Unanswered]) -> Result | None:
-        with self._writer(PATIENCE_S):
-            with self.engine.connect() as connection:
-                repository = self._repository(connection)
-                stroke = work(repository)
-                if stroke is None:
-                    return None
-                is_struck = False
-                try:
-                    is_struck = repository.strike(stroke)
-                    repository.commit()
-                except DBAPIError as error:
-                    if faults.is_lost(error):
-                        unanswered.append(_Unanswered(stroke.trace, stroke.outcome))
-                    raise
-                finally:
-                    if not is_struck:
-                        self.windows.drop(stroke.trace.conversation)
-            if self._strokes % STROKES_A_LOOK == 0:
+                driver = OwnDriver(connection)
+                repository = self._repository(driver)
+                stroke = strike(repository) if strike else None
+                if stroke is not None and self._strike(driver, stroke, unanswered):
+                    result = stroke.outcome
+                else:
+                    driver.begin()
+                    for each in unanswered:  # what arrives from here on waits for our lock, and then is too late
+                        if repository.finds(each.trace):
+                            return each.result
+                    result = work(repository)
+                    try:
+                        driver.commit()
+                    except DBAPIError as error:
+                        if repository.trace is not None and faults.is_lost(error):
+                            unanswered.append(_Unanswered(repository.trace, result))
+                        raise
+            if stroke is None or self._strokes % STROKES_A_LOOK == 0:
                 self._checkpoint()
             self._strokes += 1
-        return stroke.outcome if is_struck else None
+        return result
+
+    def _strike(self, driver: OwnDriver, stroke: Stroke[Result], unanswered: list[_Unanswered[Result]]) -> bool:
+        """Make a stroke and commit it; False, and nothing done, when its conversation is not as it was seen.
+
+        What is remembered of that is forgotten then; not when it may have been committed, as it is made again.
+        """
+        is_alone = driver.begin_write()
+        is_struck = is_remembered = False
+        try:
+            is_struck = driver.write_if(stroke.advance, *stroke.writes)
+            if is_struck:
+                driver.commit()
+            is_remembered = is_struck
+        except DBAPIError as error:
+            if faults.is_lost(error):
+                is_remembered = True
+                if is_alone or is_struck:
+                    unanswered.append(_Unanswered(stroke.trace, stroke.outcome))
+            raise
+        finally:
+            if not is_remembered:
+                self.windows.drop(stroke.trace.conversation)
+        return is_struck
 
     def _checkpoint(self) -> None:
         if self._owned and self._file is not None:
             sqlite.checkpoint(self.engine, self._file)
 
-    def _arrived(self, unanswered: Sequence[_Unanswered], within_s: float) -> _Unanswered | None:
+    def _arrived(self, unanswered: Sequence[_Unanswered[Result]], within_s: float) -> _Unanswered[Result] | None:
         """Return the transaction that was committed after all."""
         for each in unanswered:
             with self._writer(within_s), self.engine.connect() as connection:
@@ -322,7 +332,7 @@ class Database:
                     return each
         return None
 
-    def _repository(self, connection: Connection) -> ConversationRepository:
+    def _repository(self, connection: Connection | Driver) -> ConversationRepository:
         return ConversationRepository(connection, is_gone=self.owner.is_gone, windows=self.windows)
 
     def _look(self, at: Callable[[Connection], Result]) -> Result:
@@ -374,7 +384,7 @@ class Database:
             yield
 
     @contextlib.contextmanager
-    def _translated(self, unanswered: Sequence[_Unanswered] = ()) -> Iterator[None]:
+    def _translated(self, unanswered: Sequence[_Unanswered[Any]] = ()) -> Iterator[None]:
         """Let convo's own errors out, and no others of the database."""
         try:
             yield

@@ -14,7 +14,7 @@ from convo.errors import TurnNotFound
 from convo.store import rows
 from convo.store.columns import database_now_ms
 from convo.store.ledger import BATCH, Ledger
-from convo.store.prepared import Prepared
+from convo.store.prepared import Driver, Prepared
 from convo.store.rows import CONVERSATIONS, MESSAGE, MESSAGES, TURNS, LatestTurn
 from convo.store.windows import Window, Windows
 from convo.values import USER, ConversationRecord, Message, Turn
@@ -62,7 +62,7 @@ class History(Ledger):
 
     def __init__(
         self,
-        session: Session | Connection,
+        session: Session | Connection | Driver,
         *,
         is_gone: Callable[[str], bool] = _nobody,
         windows: Windows | None = None,

@@ -23,7 +23,7 @@ from convo.values import ConversationRecord, Event
 _OF_CONVO = {"clause": CONVERSATIONS}
 """Which engine is meant, where a session has several."""
 
-Outcome = TypeVar("Outcome")
+Outcome_co = TypeVar("Outcome_co", covariant=True)
 
 BATCH = 1000
 """How many rows go to the database at once when many are stored."""
@@ -77,24 +77,24 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
-class Stroke(Generic[Outcome]):
+class Stroke(Generic[Outcome_co]):
     """A whole transaction that is known before it begins: it is made if its conversation is still as it was seen."""
 
     advance: Write
     """Brings the conversation's row up to date, if that is so."""
     writes: Sequence[Write]
     trace: Trace
-    outcome: Outcome
+    outcome: Outcome_co
     """What is true after it."""
 
 
 class Ledger:
     """A session, or a connection, in which every write appends its event. The caller owns the transaction."""
 
-    def __init__(self, session: Session | Connection, windows: Windows | None = None) -> None:
-        self._session = session
+    def __init__(self, session: Session | Connection | Driver, windows: Windows | None = None) -> None:
+        self._found = session if isinstance(session, Driver) else None
+        self._session = session.connection if isinstance(session, Driver) else session
         self.windows = windows or Windows()
-        self._found: Driver | None = None
         self._of: SessionTransaction | None = None
         self.trace: Trace | None = None
         """Of what was written so far; None while nothing was."""
@@ -109,18 +109,6 @@ class Ledger:
             EVENTS.c.conversation_id == trace.conversation, EVENTS.c.number == trace.version
         )
         return bool(self._execute(digest).scalar() == trace.head)
-
-    def begin(self) -> None:
-        """Begin a transaction; reading and writing would do that too."""
-        self._driver.begin()
-
-    def strike(self, stroke: Stroke[Any]) -> bool:
-        """Make a stroke, which may be committed then; False, and nothing done, when something happened meanwhile."""
-        return self._driver.write_if(stroke.advance, *stroke.writes)
-
-    def commit(self) -> None:
-        """Commit what was begun."""
-        self._driver.commit()
 
     def events(self, record: ConversationRecord) -> list[Event]:
         """Return the journal of the conversation, oldest first."""

@@ -19,7 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from convo.errors import InvalidInput, StoreUnavailable
 from convo.store.prepared import begin
-from convo.store.transactions import IS_DIRECT, SETTINGS
+from convo.store.transactions import IS_BEGUN, IS_DIRECT, SETTINGS
 
 TIMEOUTS = {"lock_timeout": "5s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "15s"}
 """Unless the URL's own `options` set them. No transaction spans a model's answer: one that idles is a fault."""
@@ -148,11 +148,13 @@ def attached(engine: Engine, *, is_ours: bool = False) -> Engine:
     return ours
 
 
-def _roll_back(connection: Any, *_: object) -> None:  # noqa: ANN401 - the driver's, which convo does not import here
+def _roll_back(connection: Any, record: ConnectionPoolEntry | None, why: object) -> None:  # noqa: ANN401, ARG001 - the driver's, which convo does not import here
     # SQLAlchemy takes a transaction for ended whose COMMIT was interrupted: it would keep its row locks. Only ours
     # are in autocommit mode.
     if connection.autocommit and not connection.closed and connection.info.transaction_status:
         connection.rollback()
+    if record is not None:
+        record.info.pop(IS_BEGUN, None)
 
 
 def _settings(how: str, url: URL) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+import select
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -23,7 +24,7 @@ Write = tuple["Prepared", Values]
 """A statement that writes, and the values of its parameters."""
 
 FOUND = table("write_0", column("id"))
-"""The row that the first of several writes found, where they are one statement: see Driver.write_if()."""
+"""The row that the first of several writes found, where they are one statement: see OwnDriver.write_if()."""
 
 _FOUND_ID = "SELECT id FROM write_0"
 
@@ -88,8 +89,19 @@ class Prepared:
         self._statement = statement
         self._columns = columns
         self.keeps_plan = keeps_plan
-        self.if_found = self if if_found is None else Prepared(if_found, columns)
+        self._if_found = None if if_found is None else Prepared(if_found, columns)
         self._compiled: dict[Kind, _Compiled] = {}
+
+    def if_found(self) -> Prepared:
+        """Return what does the same if there is a row in FOUND.
+
+        Raises:
+            TypeError: nothing does.
+        """
+        if self._if_found is None:
+            msg = "this statement cannot follow another one that has to find a row"
+            raise TypeError(msg)
+        return self._if_found
 
     def compiled(self, kind: Kind, dialect: Dialect) -> _Compiled:
         """Return it as the drivers of a kind of dialect take it."""
@@ -130,25 +142,32 @@ def _joined(texts: tuple[str, ...], last: str = "") -> str:
 
 
 def begin(connection: Connection) -> None:
-    """Begin the transaction that SQLAlchemy thinks begun, unless it has: the hook of an engine's "begin"."""
-    if not transactions.is_open(connection):
-        Driver(connection).say_begin()
+    """Begin the transaction that SQLAlchemy thinks begun, unless OwnDriver has: the hook of an engine's "begin".
+
+    One that somebody else has open on the same connection is not joined: BEGIN fails then.
+    """
+    is_begun = connection.info.pop(transactions.IS_BEGUN, False) and transactions.is_open(connection)
+    statement = None if is_begun else transactions.begin_statement(connection)
+    if statement is not None:
+        Driver(connection).say(statement)
 
 
 class Driver:
     """The driver of a connection, in whatever transaction it has; one is begun if it has none."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Drive `connection`, with SQLAlchemy if somebody listens to its statements or wants them logged."""
+    def __init__(self, connection: Connection, hooks: Any = None) -> None:  # noqa: ANN401 - SQLAlchemy's dispatcher
+        """Drive `connection`, with SQLAlchemy if somebody listens to it or wants its statements logged.
+
+        `hooks` are where to look for who listens, if not at the connection's own.
+        """
         self.connection = connection
         dialect = connection.dialect
         self._dialect, self._kind = dialect, (dialect.name, dialect.paramstyle)
-        hooks = connection.engine.dispatch
+        hooks = hooks or connection.dispatch
         others = (hooks.before_cursor_execute, hooks.after_cursor_execute, hooks.commit, hooks.rollback)
         is_watched = len(hooks.begin) > 1 or any(map(bool, others))  # of those that begin, one is begin() above
         self._is_heard = connection._echo or is_watched  # noqa: SLF001
         self._run = self._run_heard if self._is_heard else self._run_unheard
-        self._begin = transactions.begin_statement(connection)
         self._is_psycopg = dialect.driver == "psycopg"
         self._cursor: Any = None
 
@@ -171,23 +190,6 @@ class Driver:
         texts, given = self._together(writes)
         self._run(_joined(texts), given)
 
-    def write_if(self, first: Write, *others: Write) -> bool:
-        """Execute `first`, which returns the row that it found, and `others` if it found one; return whether it did.
-
-        On PostgreSQL they are one statement, and a transaction by itself if none was begun and the session is our own:
-        a round trip instead of four.
-        """
-        if self._dialect.name != "postgresql":
-            self.begin()
-            is_found = len(self.execute(*first)) > 0
-            if is_found:
-                self.write(*others)
-            return is_found
-        if not self.connection.info.get(transactions.IS_DIRECT):
-            self.begin()
-        texts, given = self._together([first, *[(statement.if_found, values) for statement, values in others]])
-        return len(self._run(_joined(texts, _FOUND_ID), given, returns_rows=True)) > 0
-
     def _together(self, writes: Sequence[Write]) -> tuple[tuple[str, ...], dict[str, Any]]:
         """Return the texts of writes that will be joined, and their values by the names that they have there."""
         texts: list[str] = []
@@ -198,32 +200,12 @@ class Driver:
             given |= {f"{number}_{name}": value for name, value in compiled.bound(values).items()}
         return tuple(texts), given
 
-    def begin(self) -> None:
-        """Begin a transaction, unless there is one; with SQLAlchemy only if somebody listens, as that takes 26 µs."""
-        if self._is_heard:
-            self._autobegin()
-        elif self._begin is not None and not self.connection.in_transaction():
-            self.say_begin()
-
-    def commit(self) -> None:
-        """Commit what was begun, by begin() or by a statement."""
-        if self.connection.in_transaction():
-            self.connection.commit()
-            return
-        try:
-            if transactions.is_open(self.connection):
-                self.connection.connection.commit()
-        except BaseException as error:  # noqa: BLE001 - it is raised again
-            self._raise(error, "COMMIT", None)
-
-    def say_begin(self) -> None:
-        """Execute what a transaction begins with, whatever SQLAlchemy knows of it."""
-        if self._begin is not None:
-            begin, self._begin = self._begin, None
-            self._run(begin, None)
+    def say(self, text: str) -> None:
+        """Execute a statement that has no parameters and returns nothing."""
+        self._run(text, None)
 
     def _autobegin(self) -> None:
-        if self._begin is not None and not self.connection.in_transaction():
+        if not self.connection.in_transaction():
             self.connection.begin()  # which SQLAlchemy has to know of: its owner may commit with it
 
     def _run_heard(self, text: str, given: Any, *, returns_rows: bool = False, prepare: bool = True) -> Rows:  # noqa: ANN401, ARG002 - as the driver takes them
@@ -250,3 +232,73 @@ class Driver:
         cursor, self._cursor = self._cursor, None
         is_drivers = isinstance(error, self._dialect.loaded_dbapi.Error)
         self.connection._handle_dbapi_exception(error, text if is_drivers else None, given, cursor, None)  # type: ignore[arg-type]  # noqa: SLF001 - it is all there is
+
+
+class OwnDriver(Driver):
+    """The driver of a connection that nobody else uses meanwhile: nothing is begun before begin().
+
+    What is executed before that stands alone. Without somebody who listens SQLAlchemy hears nothing of the
+    transaction, as its own objects take 26 µs.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        """Drive `connection`."""
+        super().__init__(connection, connection.engine.dispatch)  # nobody listens to the connection itself
+        self._is_begun = False
+        self._stands_alone = self._dialect.name == "postgresql" and connection.info.get(transactions.IS_DIRECT, False)
+
+    def begin(self) -> None:
+        """Begin a transaction, unless there is one."""
+        if self._is_begun or self.connection.in_transaction():
+            return
+        self._is_begun = True
+        statement = None if self._is_heard else transactions.begin_statement(self.connection)
+        if statement is None:
+            self.connection.begin()
+            return
+        self.say(statement)
+        self.connection.info[transactions.IS_BEGUN] = True
+
+    def begin_write(self) -> bool:
+        """Begin a transaction for write_if(), if it needs one; return whether it is one by itself.
+
+        It is in a session of the connection's own on PostgreSQL: a round trip instead of three.
+        """
+        if not self._stands_alone or self._is_heard:
+            self.begin()
+            return False
+        try:
+            link = self.connection.connection.dbapi_connection.pgconn  # type: ignore[union-attr]  # psycopg's
+            if select.select([link.socket], [], [], 0)[0]:
+                link.consume_input()  # a server that has gone is found out before it is told to commit
+        except BaseException as error:  # noqa: BLE001 - it is raised again
+            self._raise(error, "", None)
+        return True
+
+    def write_if(self, first: Write, *others: Write) -> bool:
+        """Execute `first`, which returns the row that it found, and `others` if it found one; return whether it did.
+
+        On PostgreSQL they are one statement.
+        """
+        if self._dialect.name != "postgresql":
+            is_found = len(self.execute(*first)) > 0
+            if is_found:
+                self.write(*others)
+            return is_found
+        texts, given = self._together([first, *[(statement.if_found(), values) for statement, values in others]])
+        return len(self._run(_joined(texts, _FOUND_ID), given, returns_rows=True)) > 0
+
+    def commit(self) -> None:
+        """Commit what was begun; nothing, if that was nothing."""
+        if self.connection.in_transaction():
+            self.connection.commit()
+        elif transactions.is_open(self.connection):
+            try:
+                self.connection.connection.commit()
+            except BaseException as error:  # noqa: BLE001 - it is raised again
+                self._raise(error, "COMMIT", None)
+        self.connection.info.pop(transactions.IS_BEGUN, None)
+        self._is_begun = False
+
+    def _autobegin(self) -> None:
+        """Leave it to begin()."""

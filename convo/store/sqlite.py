@@ -17,7 +17,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from convo.errors import InvalidInput, StoreReadOnly, StoreUnavailable
 from convo.store import files
 from convo.store.prepared import begin
-from convo.store.transactions import READ, USE
+from convo.store.transactions import IS_BEGUN, READ, USE
 
 BUSY_S = 5.0
 """How long SQLite itself waits for a lock: the last resort, behind the writer's lock."""
@@ -102,11 +102,13 @@ def attach(engine: Engine, file: Path | None) -> None:
         event.listen(engine, "handle_error", _keep_connection)
 
 
-def _roll_back(connection: sqlite3.Connection, *_: object) -> None:
+def _roll_back(connection: sqlite3.Connection, record: ConnectionPoolEntry | None, why: object) -> None:  # noqa: ARG001 - of two hooks
     # SQLAlchemy takes a transaction for ended whose COMMIT was refused or interrupted, and a connection for closed
     # that Ctrl-C left with an unfinished statement: both would keep every other writer out.
     if connection.in_transaction:
         connection.rollback()
+    if record is not None:
+        record.info.pop(IS_BEGUN, None)
 
 
 def _keep_connection(context: ExceptionContext) -> None:

@@ -16,6 +16,9 @@ SETTINGS = "convo_settings"
 IS_DIRECT = "convo_is_direct"
 """In the `info` of a connection: whether its session is its own, which has the SETTINGS already."""
 
+IS_BEGUN = "convo_is_begun"
+"""In the same: whether convo has begun a transaction of which SQLAlchemy has not heard."""
+
 # SQLite: a deferred transaction that reads first and then writes fails at once when another one wrote in between,
 # whatever the timeout (SQLITE_BUSY_SNAPSHOT): a writer takes the lock at its beginning. PostgreSQL: a read of several
 # statements sees one moment; a writer sees what others committed before it had its lock.

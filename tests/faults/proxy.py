@@ -46,9 +46,13 @@ class Fate(enum.Enum):
 Rule = Callable[[str], Fate]
 
 
+STROKE, ALONE = "WITH write_0 AS (UPDATE convo_conversations", " -- alone"
+"""How a stroke begins, and what the proxy adds to one that no BEGIN went before."""
+
+
 def is_commit(statement: str) -> bool:
-    """Return whether a statement commits: COMMIT, and those that convo has stand alone where the session is its own."""
-    return statement.strip().upper() == "COMMIT" or statement.endswith("SELECT id FROM write_0")
+    """Return whether a statement commits: COMMIT, and a stroke of convo's that is shown to stand alone."""
+    return statement.strip().upper() == "COMMIT" or statement.endswith(ALONE)
 
 
 class Nth:
@@ -227,6 +231,8 @@ class _Link:
         self._unanswered = 0
         self._is_mute = False
         self._prepared: dict[bytes, str] = {}
+        self._status = b"I"
+        """Whether the server was in a transaction when it was ready last."""
         self._batch = b""
         self._of_batch: str | None = None
 
@@ -315,7 +321,8 @@ class _Link:
             name, text = message[5:].split(b"\0")[:2]
             self._prepared[name] = text.decode()
         elif kind == b"B":
-            self._of_batch = self._prepared[message[5:].split(b"\0")[1]]
+            text = self._prepared[message[5:].split(b"\0")[1]]
+            self._of_batch = text + ALONE if self._status == b"I" and text.startswith(STROKE) else text
 
     def _swallow(self) -> None:
         while self._client.recv(65536):
@@ -337,6 +344,7 @@ class _Link:
     def _answered(self, status: bytes) -> bool:
         """Note that the server is ready again; return whether the connection goes on."""
         self._unanswered -= 1
+        self._status = status
         if self._proxy.is_pooler and status == b"I" and self._unanswered == 0:
             self._let_go(whole=True)
         return not self._is_mute

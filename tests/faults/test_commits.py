@@ -45,6 +45,13 @@ def test_a_cut_commit_changes_nothing_that_anyone_can_see(bench: Bench, name: st
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_commits_as_often_as_it_is_said_to(bench: Bench, name: str):
+    whole = Nth(10**6, Fate.PASS)
+    bench.outcome(name, whole)
+    assert OPERATIONS[name].commits == whole.seen
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
 def test_cutting_three_commits_in_a_row_changes_nothing(bench: Bench, name: str):
     assert bench.expected(name) == bench.outcome(name, Nth(1, Fate.CUT_AFTER, times=3))
 
