@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections.abc import Callable
 
@@ -15,6 +16,7 @@ from convo.store.turns import taking
 from convo.testing import ScriptedClient
 from tests.conftest import upgrade
 from tests.faults.proxy import ALONE, LATE_S, STROKE, Fate, Proxy, let_pass
+from tests.processes import run
 
 SETTINGS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 
@@ -64,6 +66,11 @@ def test_a_session_of_our_own_has_the_timeouts_that_its_url_does_not_set(postgre
     url = make_url(postgres_store_url).update_query_dict({"options": "-c lock_timeout=7s"})
     with convo.Store(url) as store, store.engine.connect() as connection:
         assert ["7s", "30s", "15s"] == [connection.scalar(text(f"SHOW {name}")) for name in SETTINGS]
+
+
+def test_a_url_that_says_what_to_prepare_is_refused(postgres_store_url: str):
+    with pytest.raises(convo.InvalidInput, match="leave prepare_threshold out"):
+        convo.Store(make_url(postgres_store_url).update_query_dict({"prepare_threshold": "5"}))
 
 
 def test_an_engine_that_was_passed_in_makes_strokes_in_transactions(postgres_store_url: str):
@@ -249,3 +256,42 @@ def test_who_listens_to_his_own_connection_hears_a_repositorys_statements(url: s
 def test_what_cannot_be_made_conditional_is_no_part_of_a_stroke():
     with pytest.raises(TypeError, match="cannot follow another one"):
         taking(("state",)).if_found()
+
+
+KILLED = """
+import os, signal, sys
+from sqlalchemy import event
+import convo
+
+store, number, left = convo.Store(sys.argv[1]), int(sys.argv[2]), []
+talk = store.get("talk")
+talk.send("so that its window is remembered")
+
+def count(statement):
+    left.append(statement)
+    if len(left) == number:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+event.listen(store.engine, "checkout", lambda driver, *_: driver.set_trace_callback(count))  # which hears no statement
+talk.send("hello")
+print(len(left))
+"""
+
+
+def test_a_process_that_is_killed_at_any_statement_of_a_stroke_loses_nothing(sqlite_store_url: str):
+    """Before each statement that SQLite's driver is given, as the store has it when nobody listens."""
+    with convo.Store(sqlite_store_url) as store:
+        store.create(name="talk", model="offline/echo")
+        in_flight = 0
+        whole = run("-c", KILLED, sqlite_store_url, "0")
+        assert whole.returncode == 0, whole.stderr
+        for number in range(1, int(whole.stdout) + 1):
+            killed = run("-c", KILLED, sqlite_store_url, str(number))
+            assert -signal.SIGKILL == killed.returncode
+            talk = store.get("talk")
+            assert talk.verify().is_sound
+            last = talk.turns()[-1]
+            if last.state == "in_flight":
+                assert ("hello", "hello") == (last.message.content, talk.resume().text)
+                in_flight += 1
+        assert in_flight > 4

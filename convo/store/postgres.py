@@ -37,6 +37,7 @@ def make_engine(url: URL) -> Engine:
     """Return an engine on the server of `url`, through psycopg whatever driver it names.
 
     Raises:
+        InvalidInput: the URL says what to prepare.
         StoreUnavailable: psycopg is not installed.
     """
     arguments: dict[str, Any] = {
@@ -48,6 +49,8 @@ def make_engine(url: URL) -> Engine:
         "tcp_user_timeout": 20_000,
         "prepare_threshold": None,  # where _use_session() does not find otherwise
     }
+    if "prepare_threshold" in url.query:
+        raise InvalidInput("convo prepares statements by itself, where it can: leave prepare_threshold out of the URL")
     if options := _options(url):
         url = url.update_query_dict({"options": options})
     try:
@@ -64,8 +67,7 @@ def make_engine(url: URL) -> Engine:
     except ModuleNotFoundError as error:
         raise StoreUnavailable("PostgreSQL needs its driver: pip install 'convo[postgres]'") from error
     event.listen(engine, "do_connect", _connect)
-    if "prepare_threshold" not in url.query:
-        event.listen(engine, "connect", _use_session(_settings("SET", url)))
+    event.listen(engine, "connect", _use_session(_settings("SET", url)))
     return engine
 
 
