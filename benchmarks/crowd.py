@@ -136,7 +136,7 @@ class Clock:
             self.connections = max(self.connections, len(self._held))
 
     def _execute(self, connection: Any, cursor: Any, statement: str, *rest: Any) -> None:  # noqa: ANN401, ARG002 - the hook's signature
-        told = [phase for beginning, phase in TOLD_BY.items() if statement.startswith(beginning)]
+        told = [phase for write, phase in TOLD_BY.items() if write in statement]
         if told:
             used = connection.connection.dbapi_connection
             self._held[used] = (self._held[used][0], told[0])
