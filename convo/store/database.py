@@ -43,7 +43,7 @@ CLOSING_S = 2.0
 FORKING_S = 0.1
 """The same for each store of a process that forks."""
 
-STROKES_A_LOOK = 8
+WRITES_A_LOOK = 8
 """How many writes are made, from the first on, for one look at how long SQLite's log is, if that one is a stroke."""
 
 OPENING_S = 0.5
@@ -82,7 +82,7 @@ class Database:
         self._reader_engine = self.engine.execution_options(**{USE: READ})
         self.calibration = Calibration(self)
         self.windows = Windows()
-        self._strokes = 0
+        self._writes = 0
         forks.watch(self)
 
     def _follow_rules(self) -> None:
@@ -292,9 +292,9 @@ class Database:
                         if repository.trace is not None and faults.is_lost(error):
                             unanswered.append(_Unanswered(repository.trace, result))
                         raise
-            if stroke is None or self._strokes % STROKES_A_LOOK == 0:
+            if stroke is None or self._writes % WRITES_A_LOOK == 0:
                 self._checkpoint()
-            self._strokes += 1
+            self._writes += 1
         return result
 
     def _strike(self, driver: OwnDriver, stroke: Stroke[Result], unanswered: list[_Unanswered[Result]]) -> bool:
