@@ -98,7 +98,7 @@ def assert_told(kind: type[StoreError], error: StoreError) -> None:
 
 
 def run(repository: ConversationRepository, statement: Any, **values: Any) -> Any:
-    return repository._session.execute(statement, values)
+    return repository._execute(statement, values)
 
 
 def sql(statement: str, **values: Any) -> Work:

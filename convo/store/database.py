@@ -173,8 +173,8 @@ class Database:
         """
 
         def once() -> Result:
-            with self._reader(), self._looker_engine.connect() as connection:
-                return work(self._repository(connection))
+            with self._reader(), OwnDriver(self._looker_engine) as driver:
+                return work(self._repository(driver))
 
         with self._translated():
             return patiently(once, PATIENCE_S)
@@ -274,8 +274,7 @@ class Database:
         within_s: float,
     ) -> Result:
         with self._writer(within_s):
-            with self.engine.connect() as connection:
-                driver = OwnDriver(connection)
+            with OwnDriver(self.engine) as driver:
                 repository = self._repository(driver)
                 stroke = strike(repository) if strike else None
                 if stroke is not None and self._strike(driver, stroke, unanswered):

@@ -92,8 +92,8 @@ class Ledger:
     """A session, or a connection, in which every write appends its event. The caller owns the transaction."""
 
     def __init__(self, session: Session | Connection | Driver, windows: Windows | None = None) -> None:
-        self._found = session if isinstance(session, Driver) else None
-        self._session = session.connection if isinstance(session, Driver) else session
+        self._found: Driver | None = None
+        self._session = session
         self.windows = windows or Windows()
         self._of: SessionTransaction | None = None
         self.trace: Trace | None = None
@@ -126,6 +126,8 @@ class Ledger:
     @property
     def _driver(self) -> Driver:
         """What drives the connection; a session is asked for that once in each transaction, as it takes 40 µs."""
+        if isinstance(self._session, Driver):
+            return self._session
         if isinstance(self._session, Connection):
             if self._found is None:
                 self._found = Driver(self._session)
@@ -138,7 +140,7 @@ class Ledger:
 
     @property
     def _is_postgresql(self) -> bool:
-        return self._driver.connection.dialect.name == "postgresql"
+        return self._driver.is_postgresql
 
     def _insert_unless_taken(self, conversation: Mapping[str, Any]) -> bool:
         """Store a conversation's own row; False, and nothing done, when its owner has another one of that name."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
 USE = "convo_use"
 """The execution option of a connection that tells what it is for: one of these, and WRITE when it does not tell."""
@@ -30,15 +34,17 @@ _BEGIN = {
 }
 
 
-def begin_statement(connection: Connection) -> str | None:
-    """Return what begins a transaction; None for one of which each statement stands alone."""
-    options = connection.get_execution_options()
-    begin = _BEGIN.get((connection.dialect.name, options.get(USE, WRITE)))
+def begin_statement(of: Connection | Engine, info: Mapping[Any, Any]) -> str | None:
+    """Return what begins a transaction; None for one of which each statement stands alone.
+
+    `info` is that of the connection.
+    """
+    options = of.get_execution_options()
+    begin = _BEGIN.get((of.dialect.name, options.get(USE, WRITE)))
     settings = options.get(SETTINGS)
-    return f"{begin}; {settings}" if begin and settings and not connection.info.get(IS_DIRECT) else begin
+    return f"{begin}; {settings}" if begin and settings and not info.get(IS_DIRECT) else begin
 
 
-def is_open(connection: Connection) -> bool:
-    """Return whether the driver has a transaction open, whoever began it."""
-    driver = connection.connection.dbapi_connection
-    return bool(driver.in_transaction if connection.dialect.name == "sqlite" else driver.info.transaction_status)  # type: ignore[union-attr]  # the driver's own
+def is_open(driver: DBAPIConnection | None, dialect: str) -> bool:
+    """Return whether a driver's connection has a transaction open, whoever began it."""
+    return bool(driver.in_transaction if dialect == "sqlite" else driver.info.transaction_status)  # type: ignore[union-attr]  # the driver's own

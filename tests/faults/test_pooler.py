@@ -43,7 +43,7 @@ def from_every_session(proxy: Proxy, question: str) -> set[object]:
 
 
 def shown(repository: ConversationRepository) -> dict[str, str]:
-    return {name: repository._session.execute(text(f"SHOW {name}")).scalar_one() for name in TIMEOUTS}
+    return {name: repository._execute(text(f"SHOW {name}")).scalar_one() for name in TIMEOUTS}
 
 
 def test_each_transaction_gets_another_session(bench: Bench):
