@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from convo import journal
 from convo.clients.base import ChatRequest
@@ -67,13 +68,14 @@ def asked(
     ask: Ask,
     *,
     before: LatestTurn | None = None,
+    **known: Any,  # noqa: ANN401 - of several types
 ) -> Begun:
-    """Trim the prompt that `message` ends, and make the attempt at answering it.
+    """Trim the prompt that `message` ends, and make the attempt at answering it, of which more may be `known`.
 
     `last` is the conversation's last turn; where that is the open one itself, `before` is the one before it.
     """
     sent, window = fitted(repository, record, last, message, ask, before=before)
-    return _begun(record, message, ask, sent, window)
+    return _begun(record, message, ask, sent, window, **known)
 
 
 def asked_again(repository: ConversationRepository, record: ConversationRecord, last: LatestTurn, ask: Ask) -> Begun:
@@ -95,7 +97,14 @@ def asked_again(repository: ConversationRepository, record: ConversationRecord, 
     return replace(begun, attempt=replace(begun.attempt, is_regeneration=True))
 
 
-def _begun(record: ConversationRecord, message: Message, ask: Ask, sent: Fit, window: Window | None = None) -> Begun:
+def _begun(
+    record: ConversationRecord,
+    message: Message,
+    ask: Ask,
+    sent: Fit,
+    window: Window | None = None,
+    **known: Any,  # noqa: ANN401 - of several types
+) -> Begun:
     parameters = merged(record.parameters, ask.overrides)
     attempt = Attempt(
         turn=message.turn or 0,
@@ -110,6 +119,7 @@ def _begun(record: ConversationRecord, message: Message, ask: Ask, sent: Fit, wi
         asked_as=ask.model.name if ask.model.name != ask.model_name else None,
         overhead=ask.model.message_overhead,
         is_user_first=ask.model.user_first,
+        **known,
     )
     request = ChatRequest(ask.model.name, sent.context, sent.examples, sent.messages, parameters)
     return Begun(record, ask, attempt, sent, request, window)
@@ -192,7 +202,7 @@ def fitted(
     )
     # Erased ones are dropped too, whether they were read or not.
     older = (sent.messages[0].position or 0) - record.first_position
-    return replace(sent, dropped_messages=older), replace(window, examples=all_examples)
+    return replace(sent, dropped_messages=older), window if known else replace(window, examples=all_examples)
 
 
 def _budget(record: ConversationRecord, ask: Ask, measured: Measured | None = None) -> Budget:

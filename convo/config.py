@@ -6,6 +6,7 @@ it may tell, and again when it has changed; pydantic and tomllib are loaded only
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -98,6 +99,12 @@ def path() -> Path:
     given = os.environ.get(VARIABLE)
     if given:
         return Path(given) if given == os.devnull else Path(given).expanduser().absolute()
+    return _own(os.environ.get("HOME"), os.environ.get("XDG_CONFIG_HOME"))
+
+
+@functools.cache
+def _own(*told: str | None) -> Path:  # noqa: ARG001 - what may move the folder while the process runs
+    """Return where the user's own file is; looked up once, as each turn asks."""
     return platformdirs.user_config_path("convo") / "config.toml"
 
 

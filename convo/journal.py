@@ -84,7 +84,8 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 
 
 def _check(value: object) -> None:
-    if value is None or type(value) is str:  # most of them
+    kind = type(value)
+    if value is None or kind is str or (kind is int and -_MAX_INTEGER <= value <= _MAX_INTEGER):  # type: ignore[operator]  # most of them
         return
     if isinstance(value, float) or (isinstance(value, int) and abs(value) > _MAX_INTEGER):
         msg = f"{value!r} has no canonical form: write it as a string"

@@ -18,6 +18,7 @@ import hmac
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from convo import asking, journal
 from convo.asking import Ask, Begun
@@ -109,12 +110,10 @@ def _next(
         PromptTooLong: as begin().
     """
     salt = new_salt()
-    begun = asking.asked(repository, record, last, _message(record, question, salt), ask)
-    attempt = replace(begun.attempt, is_first=True, prev_chosen=_follows(record, last))
+    known: dict[str, Any] = {"is_first": True, "prev_chosen": _follows(record, last)}
     if question.request_key is not None:
-        digest = _request_hash(question, ask, salt)
-        attempt = replace(attempt, request_key=question.request_key, request_hash=digest)
-    return replace(begun, attempt=attempt)
+        known |= {"request_key": question.request_key, "request_hash": _request_hash(question, ask, salt)}
+    return asking.asked(repository, record, last, _message(record, question, salt), ask, **known)
 
 
 def begin_instead(

@@ -124,6 +124,8 @@ class History(Ledger):
             older += found
             tokens += sum(map(cost, found))
             high, page = low - 1, page * 2
+        if high + 1 == window.first_turn:
+            return window
         return replace(window, messages=(*reversed(older), *window.messages), first_turn=high + 1)
 
     def said(self, record: ConversationRecord, start: int, last: int) -> list[Message]:

@@ -42,7 +42,8 @@ def utc_now() -> datetime:
 @functools.cache
 def inserting(table: Table, columns: tuple[str, ...], **expressions: ColumnElement[Any]) -> Prepared:
     """Return the statement that stores a row of a conversation, with these columns, and others by `expressions`."""
-    given = [bindparam(name, type_=table.c[name].type) for name in columns] + list(expressions.values())
+    known = {"conversation_id": FOUND.c.id}
+    given = [known.get(name, bindparam(name, type_=table.c[name].type)) for name in columns] + [*expressions.values()]
     if_found = insert(table).from_select([*columns, *expressions], select(*given).select_from(FOUND))
     return Prepared(insert(table).values(expressions), columns, if_found=if_found)
 

@@ -153,7 +153,7 @@ def attached(engine: Engine, *, is_ours: bool = False) -> Engine:
 def _roll_back(connection: Any, record: ConnectionPoolEntry | None, why: object) -> None:  # noqa: ANN401, ARG001 - the driver's, which convo does not import here
     # SQLAlchemy takes a transaction for ended whose COMMIT was interrupted: it would keep its row locks. Only ours
     # are in autocommit mode.
-    if connection.autocommit and not connection.closed and connection.info.transaction_status:
+    if connection.autocommit and not connection.closed and connection.pgconn.transaction_status:
         connection.rollback()
     if record is not None:
         record.info.pop(IS_BEGUN, None)

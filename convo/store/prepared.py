@@ -26,7 +26,7 @@ Write = tuple["Prepared", Values]
 FOUND = table("write_0", column("id"))
 """The row that the first of several writes found, where they are one statement: see OwnDriver.write_if()."""
 
-_FOUND_ID = "SELECT id FROM write_0"
+_IS_FOUND = "SELECT 1 FROM write_0"
 
 Rows = Sequence[Sequence[Any]]
 
@@ -37,7 +37,7 @@ _Convert = Callable[[Any], Any]
 """Turns a value into the driver's, or the driver's into ours."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Compiled:
     """A statement as a driver takes it."""
 
@@ -130,15 +130,44 @@ class Prepared:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """Several writes as one statement of PostgreSQL."""
+
+    text: str
+    binds: Sequence[tuple[str, int, str, _Convert | None]]
+    """Its parameters: the name here, of which write it is, the name there, and how its value is turned into ours."""
+    constants: Values
+
+    def bound(self, writes: Sequence[Write]) -> Values:
+        """Return the values of all writes as the driver takes them."""
+        given = dict(self.constants)
+        for name, number, known_as, bind in self.binds:
+            value = writes[number][1][known_as]
+            given[name] = value if bind is None else bind(value)
+        return given
+
+
 @functools.cache
-def _joined(texts: tuple[str, ...], last: str = "") -> str:
-    """Return several writes as one statement of PostgreSQL; parameter `name` of the second becomes `1_name`.
+def _joined(those: tuple[_Compiled, ...], last: str = "") -> _Joined:
+    """Return several writes as one statement; parameter `name` of the second becomes `1_name`.
 
     Its rows are those of `last`, if that is given.
     """
-    named = [re.sub(r"%\((\w+)\)s", rf"%({number}_\1)s", text) for number, text in enumerate(texts)]
-    last = last or named.pop()
-    return f"WITH {', '.join(f'write_{number} AS ({text})' for number, text in enumerate(named))} {last}"
+    texts = [re.sub(r"%\((\w+)\)s", rf"%({number}_\1)s", each.text) for number, each in enumerate(those)]
+    last = last or texts.pop()
+    parameters = [
+        (f"{number}_{name}", number, name, bind) for number, each in enumerate(those) for name, bind in each.binds
+    ]
+    return _Joined(
+        text=f"WITH {', '.join(f'write_{number} AS ({text})' for number, text in enumerate(texts))} {last}",
+        binds=[each for each in parameters if each[2] not in those[each[1]].constants],
+        constants={
+            here: those[number].constants[name] if bind is None else bind(those[number].constants[name])
+            for here, number, name, bind in parameters
+            if name in those[number].constants
+        },
+    )
 
 
 def begin(connection: Connection) -> None:
@@ -205,18 +234,12 @@ class Driver:
                 self.execute(statement, values)
             return
         self._autobegin()
-        texts, given = self._together(writes)
-        self._run(_joined(texts), given)
+        self._run_joined(writes)
 
-    def _together(self, writes: Sequence[Write]) -> tuple[tuple[str, ...], dict[str, Any]]:
-        """Return the texts of writes that will be joined, and their values by the names that they have there."""
-        texts: list[str] = []
-        given: dict[str, Any] = {}
-        for number, (statement, values) in enumerate(writes):
-            compiled = statement.compiled(self._kind, self._dialect)
-            texts.append(compiled.text)
-            given |= {f"{number}_{name}": value for name, value in compiled.bound(values).items()}
-        return tuple(texts), given
+    def _run_joined(self, writes: Sequence[Write], last: str = "") -> Rows:
+        """Execute writes as one statement; return the rows of `last`, if that is given."""
+        joined = _joined(tuple([each.compiled(self._kind, self._dialect) for each, _ in writes]), last)
+        return self._run(joined.text, joined.bound(writes), returns_rows=bool(last))
 
     def say(self, text: str) -> None:
         """Execute a statement that has no parameters and returns nothing."""
@@ -337,8 +360,8 @@ class OwnDriver(Driver):
             if is_found:
                 self.write(*others)
             return is_found
-        texts, given = self._together([first, *[(statement.if_found(), values) for statement, values in others]])
-        return len(self._run(_joined(texts, _FOUND_ID), given, returns_rows=True)) > 0
+        writes = [first, *[(statement.if_found(), values) for statement, values in others]]
+        return len(self._run_joined(writes, _IS_FOUND)) > 0
 
     def commit(self) -> None:
         """Commit what was begun; nothing, if that was nothing."""

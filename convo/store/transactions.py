@@ -47,4 +47,4 @@ def begin_statement(of: Connection | Engine, info: Mapping[Any, Any]) -> str | N
 
 def is_open(driver: DBAPIConnection | None, dialect: str) -> bool:
     """Return whether a driver's connection has a transaction open, whoever began it."""
-    return bool(driver.in_transaction if dialect == "sqlite" else driver.info.transaction_status)  # type: ignore[union-attr]  # the driver's own
+    return bool(driver.in_transaction if dialect == "sqlite" else driver.pgconn.transaction_status)  # type: ignore[union-attr]  # the driver's own
