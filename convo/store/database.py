@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -45,6 +46,9 @@ FORKING_S = 0.1
 
 WRITES_A_LOOK = 8
 """How many writes are made, from the first on, for one look at how long SQLite's log is, if that one is a stroke."""
+
+_NOTHING = contextlib.nullcontext()
+"""What one has to hold on PostgreSQL."""
 
 OPENING_S = 0.5
 """How long a server that is gone is waited for when a store is opened: a wrong URL is told soon."""
@@ -344,25 +348,21 @@ class Database:
         with self._translated():
             return patiently(once, OPENING_S)
 
-    @contextlib.contextmanager
-    def _writer(self, within_s: float) -> Iterator[None]:
+    def _writer(self, within_s: float) -> AbstractContextManager[None]:
         """Hold the place of the one writer that SQLite can have; PostgreSQL locks rows instead."""
+        return self._using(self._lock.held(within_s)) if self._is_sqlite else _NOTHING
+
+    def _reader(self) -> AbstractContextManager[None]:
+        """Hold what a reader has to: in memory, where all threads share one connection, the place of the writer."""
         if not self._is_sqlite:
-            yield
-            return
-        with forks.using(), self._lock.held(within_s):
-            self._check_ours()
-            yield
+            return _NOTHING
+        return self._using(self._lock.held(PATIENCE_S) if self._is_memory else _NOTHING)
 
     @contextlib.contextmanager
-    def _reader(self) -> Iterator[None]:
-        """Hold what a reader has to: in memory, where all threads share one connection, the place of the writer."""
-        with contextlib.ExitStack() as stack:
-            if self._is_sqlite:
-                stack.enter_context(forks.using())
-                self._check_ours()
-            if self._is_memory:
-                stack.enter_context(self._lock.held(PATIENCE_S))
+    def _using(self, place: AbstractContextManager[None]) -> Iterator[None]:
+        """Use SQLite's connections, with a place among those who do."""
+        with forks.using(), place:
+            self._check_ours()
             yield
 
     def _check_ours(self) -> None:

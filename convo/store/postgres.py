@@ -141,9 +141,11 @@ def attached(engine: Engine, *, is_ours: bool = False) -> Engine:
         )
     if SETTINGS in engine.get_execution_options():
         return engine
-    ours = engine.execution_options(**{SETTINGS: _settings("SET LOCAL", engine.url)})
-    if not is_ours:  # SQLAlchemy switches their connections there and back, each time, as others use them too
-        ours = ours.execution_options(isolation_level=AUTOCOMMIT)
+    ours, options = engine, {SETTINGS: _settings("SET LOCAL", engine.url)}
+    if is_ours:
+        ours.update_execution_options(**options)
+    else:  # SQLAlchemy switches their connections there and back, each time, as others use them too
+        ours = engine.execution_options(isolation_level=AUTOCOMMIT, **options)
     ours.hide_parameters = True  # they are people's conversations
     event.listen(ours, "begin", begin)
     event.listen(engine, "reset", _roll_back)  # of the pool, which both have in common
