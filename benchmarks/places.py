@@ -35,6 +35,10 @@ class Place(ABC):
         """Let the database finish what it would else do while others are timed."""
 
     @abstractmethod
+    def pack(self) -> None:
+        """Write all tables anew, without the room that is free in them."""
+
+    @abstractmethod
     def bytes(self) -> int:
         """Return how much room its tables take, with their indexes."""
 
@@ -55,6 +59,12 @@ class File(Place):
         """Move the log into the file, if there is one."""
         with contextlib.closing(sqlite3.connect(self.file)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def pack(self) -> None:
+        """VACUUM."""
+        with contextlib.closing(sqlite3.connect(self.file)) as connection:
+            connection.execute("VACUUM")
+        self.settle()
 
     def bytes(self) -> int:
         """Return the size of the file, its log moved into it."""
@@ -82,6 +92,10 @@ class Schema(Place):
         """Do now what a vacuum and a checkpoint of the server's own would do some time."""
         query(self.url, "VACUUM (ANALYZE)")
         query(self.url, "CHECKPOINT")
+
+    def pack(self) -> None:
+        """VACUUM FULL."""
+        query(self.url, "VACUUM FULL")
 
     def bytes(self) -> int:
         """Return the size of all tables, with their indexes and long texts."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.parts.storage import PACKED
 from benchmarks.plan import CONVO, FAR, FLOOR
 from benchmarks.systems import ENTRIES
 
@@ -274,7 +275,7 @@ def _storage(figures: Figures) -> Iterable[Table]:
         names = sorted({name for each in by_turns.values() for name in each["ratios"]})
         yield Table(
             f"Bytes of convo's tables, with indexes, for each byte of text on {NAMES[database]}, by turns",
-            ["table", *(f"{int(turns):,}" for turns in by_turns)],
+            ["table", *(turns if turns == PACKED else f"{int(turns):,}" for turns in by_turns)],
             [
                 *([name, *(number(each["ratios"].get(name)) for each in by_turns.values())] for name in names),
                 ["all", *(number(each["ratio"]) for each in by_turns.values())],

@@ -44,6 +44,7 @@ def test_quick_measures_everything_and_writes_it_down(tmp_path: Path):
     assert figures["export"]["sqlite"]["convo"]["messages_per_s"] > 0
     assert figures["fork"]["sqlite"]["convo"]["ratio"] > 0
     assert figures["storage"]["sqlite"]["20"]["tables"]["convo_messages"] > 0
+    assert figures["storage"]["sqlite"]["packed"]["ratio"] <= figures["storage"]["sqlite"]["20"]["ratio"]
     assert figures["stable"]["stable"]["mean"] > figures["stable"]["minimal"]["mean"]
     for table in report.tables(results):
         assert table.title in done.stdout
