@@ -68,14 +68,14 @@ def asked(
     ask: Ask,
     *,
     before: LatestTurn | None = None,
-    **known: Any,  # noqa: ANN401 - of several types
+    **fields: Any,  # noqa: ANN401 - of several types
 ) -> Begun:
-    """Trim the prompt that `message` ends, and make the attempt at answering it, of which more may be `known`.
+    """Trim the prompt that `message` ends, and make the attempt at answering it, with further `fields` of Attempt.
 
     `last` is the conversation's last turn; where that is the open one itself, `before` is the one before it.
     """
     sent, window = fitted(repository, record, last, message, ask, before=before)
-    return _begun(record, message, ask, sent, window, **known)
+    return _begun(record, message, ask, sent, window, **fields)
 
 
 def asked_again(repository: ConversationRepository, record: ConversationRecord, last: LatestTurn, ask: Ask) -> Begun:
@@ -103,7 +103,7 @@ def _begun(
     ask: Ask,
     sent: Fit,
     window: Window | None = None,
-    **known: Any,  # noqa: ANN401 - of several types
+    **fields: Any,  # noqa: ANN401 - of several types
 ) -> Begun:
     parameters = merged(record.parameters, ask.overrides)
     attempt = Attempt(
@@ -119,7 +119,7 @@ def _begun(
         asked_as=ask.model.name if ask.model.name != ask.model_name else None,
         overhead=ask.model.message_overhead,
         is_user_first=ask.model.user_first,
-        **known,
+        **fields,
     )
     request = ChatRequest(ask.model.name, sent.context, sent.examples, sent.messages, parameters)
     return Begun(record, ask, attempt, sent, request, window)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 VARIABLE = "CONVO_CONFIG"
 """Names another file than the one in the user's own folder."""
 
+_MOVERS = ("HOME", "XDG_CONFIG_HOME", "APPDATA", "LOCALAPPDATA")
+"""Variables of the environment that move the user's own folder, on one system or another."""
+
 MAX_BYTES = 2**20
 """The largest file."""
 
@@ -99,11 +102,11 @@ def path() -> Path:
     given = os.environ.get(VARIABLE)
     if given:
         return Path(given) if given == os.devnull else Path(given).expanduser().absolute()
-    return _own(os.environ.get("HOME"), os.environ.get("XDG_CONFIG_HOME"))
+    return _own(*map(os.environ.get, _MOVERS))
 
 
 @functools.cache
-def _own(*told: str | None) -> Path:  # noqa: ARG001 - what may move the folder while the process runs
+def _own(*moved: str | None) -> Path:  # noqa: ARG001 - the values of _MOVERS
     """Return where the user's own file is; looked up once, as each turn asks."""
     return platformdirs.user_config_path("convo") / "config.toml"
 

@@ -110,10 +110,10 @@ def _next(
         PromptTooLong: as begin().
     """
     salt = new_salt()
-    known: dict[str, Any] = {"is_first": True, "prev_chosen": _follows(record, last)}
+    fields: dict[str, Any] = {"is_first": True, "prev_chosen": _follows(record, last)}
     if question.request_key is not None:
-        known |= {"request_key": question.request_key, "request_hash": _request_hash(question, ask, salt)}
-    return asking.asked(repository, record, last, _message(record, question, salt), ask, **known)
+        fields |= {"request_key": question.request_key, "request_hash": _request_hash(question, ask, salt)}
+    return asking.asked(repository, record, last, _message(record, question, salt), ask, **fields)
 
 
 def begin_instead(

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import time
 from collections.abc import Callable
+from types import FrameType
 
 import pytest
-from sqlalchemy import Engine, StaticPool, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, make_url, text
 
 import convo
+from convo.errors import StoreUnavailable
+from convo.store import prepared
 from convo.store.transactions import IS_DIRECT
 from convo.store.turns import taking
 from convo.testing import ScriptedClient
 from tests.conftest import upgrade
 from tests.faults.proxy import ALONE, LATE_S, STROKE, Fate, Proxy, let_pass
+from tests.faults.server import Server
 from tests.processes import run
 
 SETTINGS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
@@ -295,3 +300,81 @@ def test_a_process_that_is_killed_at_any_statement_of_a_stroke_loses_nothing(sql
                 assert ("hello", "hello") == (last.message.content, talk.resume().text)
                 in_flight += 1
         assert in_flight > 4
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT, signal.SIGKILL], ids=lambda how: how.name)
+def test_a_server_that_was_stopped_before_a_turn_is_unavailable(how: signal.Signals, monkeypatch: pytest.MonkeyPatch):
+    """Not one of which nobody knows whether it has stored the turn: it was never told to."""
+    monkeypatch.setattr("convo.store.database.PATIENCE_S", 0.3)
+    with Server() as server:
+        upgrade(server.url)
+        with convo.Store(server.url) as store:
+            talk = store.create(model="offline/echo")
+            talk.send("so that its window is remembered")
+            if how is signal.SIGKILL:
+                server.kill()
+            else:
+                server.stop(how)
+            with pytest.raises(StoreUnavailable):
+                talk.send("hello")
+            server.start()
+            assert 1 == len(store.get(talk.id).turns())
+
+
+@pytest.mark.parametrize("is_heard", [False, True], ids=["alone", "heard"])
+def test_ctrl_c_while_a_connection_is_taken_leaves_none_lent(is_heard: bool):
+    """At each line of prepared.py until the statements begin, in memory, where there is one connection."""
+    with convo.Store("sqlite://") as store:
+        talk = store.create(model="offline/echo")
+        if is_heard:
+            event.listen(store.engine, "commit", lambda _: None)
+        taken, interrupted = 0, True
+        while interrupted:
+            taken += 1
+            interrupted = interrupt_taking(store, talk.id, taken)
+            assert (taken, 0) == (taken, store.engine.pool.checkedout())  # type: ignore[attr-defined]
+        assert taken > 5
+        talk.send("hello")
+
+
+def interrupt_taking(store: convo.Store, id: str, at: int) -> bool:
+    """Look for a conversation with Ctrl-C at the n-th line of what takes a connection; return whether there is one."""
+    lines = 0
+
+    def traced(frame: FrameType, event: str, _: object) -> object:
+        nonlocal lines
+        if frame.f_code.co_filename != prepared.__file__ or frame.f_code.co_name not in ("__enter__", "_borrow"):
+            return traced if event == "call" else None
+        if event == "line":
+            lines += 1
+            if lines == at:
+                raise KeyboardInterrupt
+        return traced
+
+    before = sys.gettrace()
+    sys.settrace(traced)  # type: ignore[arg-type]
+    try:
+        store.get(id)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_listeners_to_all_connections_hear_a_turn(postgres_store_url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Connection, "_has_events", False)  # and again afterwards: SQLAlchemy leaves it on
+    heard: list[str] = []
+
+    def hear(connection: object, cursor: object, statement: str, *_: object) -> None:
+        heard.append(statement.split(maxsplit=1)[0])
+
+    with convo.Store(postgres_store_url) as store:
+        talk = store.create(model="offline/echo")
+        event.listen(Connection, "before_cursor_execute", hear)
+        try:
+            store.get(talk.id).send("hello")
+        finally:
+            event.remove(Connection, "before_cursor_execute", hear)
+        assert heard[0] == "SELECT"
+        assert heard.count("WITH") == 2

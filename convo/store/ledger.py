@@ -41,9 +41,12 @@ def utc_now() -> datetime:
 
 @functools.cache
 def inserting(table: Table, columns: tuple[str, ...], **expressions: ColumnElement[Any]) -> Prepared:
-    """Return the statement that stores a row of a conversation, with these columns, and others by `expressions`."""
-    known = {"conversation_id": FOUND.c.id}
-    given = [known.get(name, bindparam(name, type_=table.c[name].type)) for name in columns] + [*expressions.values()]
+    """Return the statement that stores a row of a conversation, with these columns, and others by `expressions`.
+
+    Where the conversation's own row was found first, it is a row of that one.
+    """
+    found = {"conversation_id": FOUND.c.id}
+    given = [found.get(name, bindparam(name, type_=table.c[name].type)) for name in columns] + [*expressions.values()]
     if_found = insert(table).from_select([*columns, *expressions], select(*given).select_from(FOUND))
     return Prepared(insert(table).values(expressions), columns, if_found=if_found)
 
@@ -84,6 +87,7 @@ class Stroke(Generic[Outcome_co]):
     advance: Write
     """Brings the conversation's row up to date, if that is so."""
     writes: Sequence[Write]
+    """Of that conversation alone."""
     trace: Trace
     outcome: Outcome_co
     """What is true after it."""

@@ -127,9 +127,9 @@ def _within(waiting: Generator[Any, int, Any]) -> Generator[Any, int, Any]:
 
 
 def attached(engine: Engine, *, is_ours: bool = False) -> Engine:
-    """Return `engine` with transactions that begin by convo's rules; the one that is given stays as it is.
+    """Return `engine` with transactions that begin by convo's rules, which a user's own keeps as they are.
 
-    It `is_ours` when make_engine() made it.
+    It `is_ours` when make_engine() made it, and is changed itself then.
 
     Raises:
         InvalidInput: its driver is another one than psycopg, whose commit() would do nothing here.
@@ -146,7 +146,7 @@ def attached(engine: Engine, *, is_ours: bool = False) -> Engine:
         ours.update_execution_options(**options)
     else:  # SQLAlchemy switches their connections there and back, each time, as others use them too
         ours = engine.execution_options(isolation_level=AUTOCOMMIT, **options)
-    ours.hide_parameters = True  # they are people's conversations
+    ours.hide_parameters = True  # as make_engine() has it: they are people's conversations
     event.listen(ours, "begin", begin)
     event.listen(engine, "reset", _roll_back)  # of the pool, which both have in common
     return ours

@@ -136,7 +136,7 @@ class _Joined:
 
     text: str
     binds: Sequence[tuple[str, int, str, _Convert | None]]
-    """Its parameters: the name here, of which write it is, the name there, and how its value is turned into ours."""
+    """Its parameters: the name here, of which write it is, the name there, and what makes the driver's value."""
     constants: Values
 
     def bound(self, writes: Sequence[Write]) -> Values:
@@ -197,7 +197,7 @@ class Driver:
         hooks = of.dispatch
         others = (hooks.before_cursor_execute, hooks.after_cursor_execute, hooks.commit, hooks.rollback)
         is_watched = len(hooks.begin) > 1 or any(map(bool, others))  # of those that begin, one is begin() above
-        self._is_heard = is_logged or is_watched
+        self._is_heard = is_logged or is_watched or Connection._has_events  # noqa: SLF001 - to all connections
         self._run = self._run_heard if self._is_heard else self._run_unheard
         self._is_psycopg = of.dialect.driver == "psycopg"
         self._cursor: Any = None
@@ -279,31 +279,38 @@ class OwnDriver(Driver):
     """The driver of a connection of our own, for a `with`: nothing is begun before begin().
 
     What is executed before that stands alone. Without somebody who listens SQLAlchemy's own objects are made only for
-    what needs them, as they take time: its connection 9 µs, a transaction 26 µs.
+    what needs them, as they take time: its connection 9 µs, a transaction 26 µs. After an error nothing more is done.
     """
 
     def __init__(self, engine: Engine) -> None:
         """Drive a connection of `engine`."""
         self._engine = engine
         self._connection = None
+        self._lent: PoolProxiedConnection | None = None
         self._look_at(engine, is_logged=engine._should_log_info())  # noqa: SLF001
         self._is_begun = False
 
     def __enter__(self) -> Self:
-        self._lent = self._borrowed()
-        self._stands_alone = self.is_postgresql and self._lent.info.get(transactions.IS_DIRECT, False)
-        return self
+        try:
+            self._borrow()
+            return self  # noqa: TRY300 - Ctrl-C may come here, too
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __exit__(self, *_: object) -> None:
-        (self._connection or self._lent).close()
+        lent = self._connection or self._lent
+        if lent is not None:
+            lent.close()
 
-    def _borrowed(self) -> PoolProxiedConnection:
-        """Return a connection from the pool; through SQLAlchemy's own, if somebody is to hear of that."""
+    def _borrow(self) -> None:
+        """Have the pool lend a connection; through SQLAlchemy's own, if somebody is to hear of that."""
         if self._is_heard or self._engine.dispatch.engine_connect:
             self._connection = self._engine.connect()
-            return self._connection.connection
+            self._lent = self._connection.connection
+            return
         try:
-            return self._engine.raw_connection()
+            self._lent = self._engine.raw_connection()
         except self._dialect.loaded_dbapi.Error as error:
             Connection._handle_dbapi_exception_noconnection(error, self._dialect, self._engine)  # noqa: SLF001 - raises it as SQLAlchemy does
 
@@ -311,11 +318,12 @@ class OwnDriver(Driver):
     def connection(self) -> Connection:
         """SQLAlchemy's connection, made when it is asked for."""
         if self._connection is None:
-            self._connection = Connection(self._engine, self._lent)
+            self._connection = Connection(self._engine, self._link)
         return self._connection
 
     @property
     def _link(self) -> PoolProxiedConnection:
+        assert self._lent is not None  # noqa: S101 - it is used in a `with`
         return self._lent
 
     @property
@@ -328,24 +336,26 @@ class OwnDriver(Driver):
         if self._is_begun or self._is_known:
             return
         self._is_begun = True
-        statement = None if self._is_heard else transactions.begin_statement(self._engine, self._lent.info)
+        statement = None if self._is_heard else transactions.begin_statement(self._engine, self._link.info)
         if statement is None:
             self.connection.begin()
             return
         self.say(statement)
-        self._lent.info[transactions.IS_BEGUN] = True
+        self._link.info[transactions.IS_BEGUN] = True
 
     def begin_write(self) -> bool:
         """Begin a transaction for write_if(), if it needs one; return whether it is one by itself.
 
         It is in a session of the connection's own on PostgreSQL: a round trip instead of three.
         """
-        if not self._stands_alone or self._is_heard:
+        if self._is_heard or not (self.is_postgresql and self._link.info.get(transactions.IS_DIRECT)):
             self.begin()
             return False
         try:
-            # A server that has gone is found out before it is told to commit.
-            self._lent.dbapi_connection.pgconn.consume_input()  # type: ignore[union-attr]  # psycopg's
+            # A server that has gone is found out before it is told to commit: its last words first, then the end.
+            link = self._link.dbapi_connection.pgconn  # type: ignore[union-attr]  # psycopg's
+            link.consume_input()
+            link.consume_input()
         except BaseException as error:  # noqa: BLE001 - it is raised again
             self._raise(error, "", None)
         return True
@@ -367,12 +377,12 @@ class OwnDriver(Driver):
         """Commit what was begun; nothing, if that was nothing."""
         if self._is_known:
             self.connection.commit()
-        elif transactions.is_open(self._lent.dbapi_connection, self._dialect.name):
+        elif transactions.is_open(self._link.dbapi_connection, self._dialect.name):
             try:
-                self._lent.commit()
+                self._link.commit()
             except BaseException as error:  # noqa: BLE001 - it is raised again
                 self._raise(error, "COMMIT", None)
-        self._lent.info.pop(transactions.IS_BEGUN, None)
+        self._link.info.pop(transactions.IS_BEGUN, None)
         self._is_begun = False
 
     def _autobegin(self) -> None:

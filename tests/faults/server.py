@@ -102,6 +102,13 @@ class Server:
         _kill_all(process.pid)
         process.wait()
 
+    def stop(self, how: signal.Signals) -> None:
+        """End the server as its owner does: SIGINT is fast, SIGQUIT immediate."""
+        if self._process is not None:
+            process, self._process = self._process, None
+            process.send_signal(how)
+            process.wait()
+
     def crash(self, pid: int) -> None:
         """Kill one of its processes: the server then ends all others and recovers, by itself."""
         with contextlib.suppress(ProcessLookupError):
