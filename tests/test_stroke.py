@@ -323,7 +323,7 @@ def test_a_server_that_was_stopped_before_a_turn_is_unavailable(how: signal.Sign
 
 @pytest.mark.parametrize("is_heard", [False, True], ids=["alone", "heard"])
 def test_ctrl_c_while_a_connection_is_taken_leaves_none_lent(is_heard: bool):
-    """At each line of prepared.py until the statements begin, in memory, where there is one connection."""
+    """At each line of what takes it, in memory, where there is one connection."""
     with convo.Store("sqlite://") as store:
         talk = store.create(model="offline/echo")
         if is_heard:

@@ -48,7 +48,7 @@ WRITES_A_LOOK = 8
 """How many writes are made, from the first on, for one look at how long SQLite's log is, if that one is a stroke."""
 
 _NOTHING = contextlib.nullcontext()
-"""What one has to hold on PostgreSQL."""
+"""Held where nobody has to be waited for."""
 
 OPENING_S = 0.5
 """How long a server that is gone is waited for when a store is opened: a wrong URL is told soon."""

@@ -135,16 +135,15 @@ class _Joined:
     """Several writes as one statement of PostgreSQL."""
 
     text: str
-    binds: Sequence[tuple[str, int, str, _Convert | None]]
-    """Its parameters: the name here, of which write it is, the name there, and what makes the driver's value."""
-    constants: Values
+    those: Sequence[_Compiled]
+    names: Sequence[Sequence[str]]
+    """What the parameters of each of them are called here, in their order there."""
 
     def bound(self, writes: Sequence[Write]) -> Values:
         """Return the values of all writes as the driver takes them."""
-        given = dict(self.constants)
-        for name, number, known_as, bind in self.binds:
-            value = writes[number][1][known_as]
-            given[name] = value if bind is None else bind(value)
+        given: dict[str, Any] = {}
+        for (_, values), each, names in zip(writes, self.those, self.names, strict=True):
+            given.update(zip(names, each.bound(values).values(), strict=True))
         return given
 
 
@@ -156,17 +155,10 @@ def _joined(those: tuple[_Compiled, ...], last: str = "") -> _Joined:
     """
     texts = [re.sub(r"%\((\w+)\)s", rf"%({number}_\1)s", each.text) for number, each in enumerate(those)]
     last = last or texts.pop()
-    parameters = [
-        (f"{number}_{name}", number, name, bind) for number, each in enumerate(those) for name, bind in each.binds
-    ]
     return _Joined(
         text=f"WITH {', '.join(f'write_{number} AS ({text})' for number, text in enumerate(texts))} {last}",
-        binds=[each for each in parameters if each[2] not in those[each[1]].constants],
-        constants={
-            here: those[number].constants[name] if bind is None else bind(those[number].constants[name])
-            for here, number, name, bind in parameters
-            if name in those[number].constants
-        },
+        those=those,
+        names=[[f"{number}_{name}" for name, _ in each.binds] for number, each in enumerate(those)],
     )
 
 
