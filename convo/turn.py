@@ -94,7 +94,7 @@ def begin_at_once(
     except PromptTooLong:  # or somebody has changed the limit
         return None
     stroke = beginning(seen, begun.attempt)
-    return Stroke(stroke.advance, stroke.writes, stroke.trace, replace(begun, record=stroke.outcome))
+    return stroke.leading_to(replace(begun, record=stroke.outcome))
 
 
 def _next(
@@ -168,7 +168,7 @@ def finish_at_once(
         return None
     stroke = finishing(begun.record, begun.attempt, answer)
     _keep_window(repository, begun, answer, stroke.outcome)
-    return Stroke(stroke.advance, stroke.writes, stroke.trace, (stroke.outcome, True))
+    return stroke.leading_to((stroke.outcome, True))
 
 
 def _keep_window(repository: ConversationRepository, begun: Begun, answer: Answer, stored: Stored) -> None:

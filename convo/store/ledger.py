@@ -24,6 +24,7 @@ _OF_CONVO = {"clause": CONVERSATIONS}
 """Which engine is meant, where a session has several."""
 
 Outcome_co = TypeVar("Outcome_co", covariant=True)
+Other = TypeVar("Other")
 
 BATCH = 1000
 """How many rows go to the database at once when many are stored."""
@@ -91,6 +92,10 @@ class Stroke(Generic[Outcome_co]):
     trace: Trace
     outcome: Outcome_co
     """What is true after it."""
+
+    def leading_to(self, outcome: Other) -> Stroke[Other]:
+        """Return the same stroke, with more told of what is true after it."""
+        return Stroke(self.advance, self.writes, self.trace, outcome)
 
 
 class Ledger:

@@ -221,7 +221,7 @@ def finishing(record: ConversationRecord, attempt: Attempt, answer: Answer) -> S
     settled = _settling(tuple(done)), {"of": record.id, "turn": attempt.turn, **done}
     said = [inserted(MESSAGES, message_columns(record.id, attempt.turn, each, at)) for each in messages]
     made = stroke(record, "finish", finish_body(attempt, answer, messages), at, settled, *said)
-    return Stroke(made.advance, made.writes, made.trace, Stored(made.outcome, 0, messages[0]))
+    return made.leading_to(Stored(made.outcome, 0, messages[0]))
 
 
 def _opening(
