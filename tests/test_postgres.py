@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socketserver
 import struct
 import threading
@@ -22,6 +23,8 @@ from convo.store.repository import ConversationRepository
 from convo.store.urls import open_engine
 from convo.values import ConversationRecord
 from tests.conftest import upgrade
+from tests.faults.server import SETTINGS as SERVER
+from tests.faults.server import Server
 
 SETTINGS = {
     "lock_timeout": "5s",
@@ -254,6 +257,14 @@ def test_a_password_in_the_query_is_not_shown(postgres_url: str):
 def test_a_wrong_password_is_told_without_it(refusing_server: int):
     error = failure(f"postgresql://somebody:{PASSWORD}@127.0.0.1:{refusing_server}/name?sslmode=disable")
     assert (True, False) == (is_told(error), PASSWORD in everything_told(error))
+
+
+def test_a_server_that_has_no_connection_left_is_told():
+    settings = {**SERVER, "max_connections": "4", "superuser_reserved_connections": "0", "max_wal_senders": "0"}
+    with Server(settings) as server, contextlib.ExitStack() as held:
+        for _ in range(4):
+            held.enter_context(psycopg.connect(server.url))
+        assert "connections left" in str(failure(server.url))
 
 
 def test_a_store_shows_its_place_without_the_password(store: convo.Store, postgres_url: str):
