@@ -75,12 +75,18 @@ def every(request: pytest.FixtureRequest) -> int:
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep the tests away from the user's own store and settings."""
-    of_providers = [name for each in KNOWN for name in (*each.url_variables, *each.key_variables)]
-    for name in ("CONVO_DATABASE_URL", "CONVO_MODEL", "CONVO_CONFIG", *of_providers):
+    for name in ("CONVO_DATABASE_URL", "CONVO_MODEL", "CONVO_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture(autouse=True)
+def _no_providers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the tests away from the user's own keys and servers."""
+    for name in (name for each in KNOWN for name in (*each.url_variables, *each.key_variables)):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,16 @@ other models than those below.
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import convo
+from tests.model_server import ModelServer, answer
+from tests.recording import whole
 
 SERVICES = {
     "openai": (("OPENAI_API_KEY",), "gpt-4.1-mini"),
@@ -27,6 +31,11 @@ SERVICES = {
 @pytest.fixture(autouse=True)
 def _no_certificates() -> None:
     """Let clients find the machine's certificates: here they are needed."""
+
+
+@pytest.fixture(autouse=True)
+def _no_providers() -> None:
+    """Leave the user's keys and servers where they are: here they are what is tested."""
 
 
 @pytest.fixture(params=SERVICES)
@@ -69,3 +78,13 @@ def test_a_service_tells_its_limits_and_what_it_has(model: str):
 def test_a_service_counts_about_what_is_estimated(model: str):
     counted = convo.count_message_tokens(model=model, context="Be brief.", messages="How many tokens are these words?")
     assert 5 < counted["token_count"] < 60
+
+
+def test_a_service_whose_key_is_set_is_asked(monkeypatch: pytest.MonkeyPatch):
+    listed = {"data": [{"id": "gpt-4.1-mini", "context_length": 8192}]}
+    with ModelServer([answer(listed), answer(whole("openai", ["Paris."]))]) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "key")
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", __file__]
+        done = subprocess.run([*command, "-k", "openai and answers"], capture_output=True, text=True)
+    assert (0, 2) == (done.returncode, len(server.received)), done.stdout
