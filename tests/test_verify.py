@@ -94,6 +94,18 @@ def test_many_conversations_are_read_page_by_page(sync_store: convo.Store, monke
         ]
 
 
+class Enough(Exception):
+    """What is raised by somebody who listens to progress and has heard enough."""
+
+
+def test_who_listens_to_progress_may_stop_it(filled: convo.Store):
+    def stop(_events: int) -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        list(filled.verify(progress=stop))
+
+
 def test_progress_is_told_in_events(sync_store: convo.Store):
     heard: list[int] = []
     fill(sync_store)
