@@ -188,21 +188,19 @@ def fitted(
     cut = last.window_start if last else None
     length = None if cut is None else number - (cut + 1) // 2
     room = max(int(budget.limit / ask.factor) - taken, 0)
-    window = repository.window(record, number, room, budget.of_message, last_length=length, known=known)
+    window = repository.window(record, number, room, budget.overhead, last_length=length, known=known)
     sent = fit(
         record.context,
         examples,
         [*window.messages, message],
         context_tokens=record.context_tokens,
         budget=budget,
-        unread=window.unread(record),
+        first_position=record.first_position,
         trim=record.trim,
         cut=cut,
         example_count=len(all_examples),
     )
-    # Erased ones are dropped too, whether they were read or not.
-    older = (sent.messages[0].position or 0) - record.first_position
-    return replace(sent, dropped_messages=older), window if known else replace(window, examples=all_examples)
+    return sent, window if known else replace(window, examples=all_examples)
 
 
 def _budget(record: ConversationRecord, ask: Ask, measured: Measured | None = None) -> Budget:

@@ -83,7 +83,7 @@ def fit(
     *,
     context_tokens: int,
     budget: Budget,
-    unread: int = 0,
+    first_position: int | None = None,
     trim: str = MINIMAL,
     cut: int | None = None,
     example_count: int | None = None,
@@ -91,7 +91,8 @@ def fit(
     """Keep what fits: the context, the newest message, the examples, then messages from newest to oldest.
 
     `messages` and `examples` are oldest first, none of them erased, and the last message is the newest, the user's.
-    `unread` older messages were not even read; they count as dropped. `example_count` counts erased examples too.
+    `first_position` is that of the conversation's first message: what lies between it and the first one that is kept
+    counts as dropped, whether it was read, erased or neither. `example_count` counts erased examples too.
     With ``trim="stable"``, `cut` is the position where the window began the last time, None when it never did: the
     window begins there again while it fits, and else is cut back to STABLE_SHARE of the limit.
 
@@ -102,8 +103,9 @@ def fit(
     """
     older = len(messages) - 1
     always = budget.of_context(context, context_tokens) + budget.of_message(messages[-1])
-    droppable = [*map(budget.of_message, messages[:-1]), *map(budget.of_example, examples)]
-    kept = [always + each for each in accumulate(reversed(droppable), initial=0)][::-1]
+    droppable = [each.tokens + budget.overhead for each in messages[:-1]]  # what of_message() tells of each
+    droppable += map(budget.of_example, examples)
+    kept = [*accumulate(reversed(droppable), initial=always)][::-1]
     price = _price(kept, messages, budget)
     if (least := price(len(droppable))) > budget.limit:
         raise PromptTooLong(tokens=least, limit=budget.limit)
@@ -113,9 +115,15 @@ def fit(
     dropped += budget.user_first and dropped < older and messages[dropped].side == MODEL
     first_message, first_example = min(dropped, older), max(dropped - older, 0)
     sent = (context, tuple(examples[first_example:]), tuple(messages[first_message:]))
-    left_out = (first_example, first_message + unread)
+    left_out = (first_example, _dropped_before(messages, first_message, first_position))
     first = _place_of(examples, first_example, example_count)
     return Fit(price(dropped), budget.limit, *sent, *left_out, estimate=kept[dropped], first_example=first)
+
+
+def _dropped_before(messages: Sequence[Message], index: int, first_position: int | None) -> int:
+    """Return how many messages are older than the one at `index`."""
+    position = messages[index].position
+    return index if position is None or first_position is None else position - first_position
 
 
 def _place_of(examples: Sequence[Example], index: int, count: int | None) -> int:

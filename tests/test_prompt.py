@@ -28,6 +28,7 @@ class Prompt:
     overhead: int = 0
     user_first: bool = False
     unread: int = 0
+    """How many messages lie before the first one."""
     trim: str = MINIMAL
     cut: int | None = None
 
@@ -38,7 +39,7 @@ class Prompt:
             self.messages,
             context_tokens=self.context_tokens,
             budget=Budget(self.limit, self.overhead, self.user_first),
-            unread=self.unread,
+            first_position=(self.messages[0].position or 0) - self.unread,
             trim=self.trim,
             cut=self.cut,
         )
@@ -50,6 +51,10 @@ class Prompt:
         for message in messages:
             size += message.tokens + self.overhead
         return size
+
+    def older(self, message: Message) -> int:
+        """Return how many messages lie before one, erased ones too."""
+        return (message.position or 0) - (self.messages[0].position or 0) + self.unread
 
     @property
     def least(self) -> int:
@@ -101,7 +106,7 @@ def reference(prompt: Prompt) -> Fit | None:
         examples, messages = tuple(prompt.examples[first_example:]), tuple(prompt.messages[start:])
         tokens = prompt.size(examples, messages)
         if tokens <= prompt.limit:
-            dropped = start + prompt.unread
+            dropped = prompt.older(messages[0])
             return Fit(tokens, prompt.limit, prompt.context, examples, messages, first_example, dropped, tokens)
     return None
 
@@ -203,9 +208,9 @@ def test_the_oldest_go_first_and_the_order_stays(prompt: Prompt):
 
 
 @given(prompts())
-def test_what_was_dropped_is_counted_unread_messages_too(prompt: Prompt):
+def test_what_was_dropped_is_counted_erased_and_unread_messages_too(prompt: Prompt):
     fitted = prompt.fit()
-    dropped = len(prompt.messages) - len(fitted.messages) + prompt.unread
+    dropped = prompt.older(fitted.messages[0])
     assert (len(prompt.examples) - len(fitted.examples), dropped) == (fitted.dropped_examples, fitted.dropped_messages)
 
 

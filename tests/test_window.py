@@ -76,9 +76,9 @@ def read_window(
     store: convo.Store, talk: convo.Conversation, before: int, budget: int, overhead: int, last_length: int | None
 ) -> tuple[list[convo.Message], int]:
     def work(repository: convo.ConversationRepository) -> tuple[list[convo.Message], int]:
-        cost = Budget(budget, overhead).of_message
-        window = repository.window(talk.record, before, budget, cost, last_length=last_length)
-        return list(window.messages), window.unread(talk.record)
+        window = repository.window(talk.record, before, budget, overhead, last_length=last_length)
+        assert (sum(each.tokens for each in window.messages), window.tokens) == (window.tokens, window.cost(0))
+        return list(window.messages), max(2 * window.first_turn - 1 - talk.record.first_position, 0)
 
     return store.database.read(work)
 

@@ -102,31 +102,25 @@ class History(Ledger):
         record: ConversationRecord,
         before: int,
         budget: int,
-        cost: Callable[[Message], int],
+        overhead: int,
         *,
         last_length: int | None = None,
         known: Window | None = None,
     ) -> Window:
         """Return the newest messages before turn `before`.
 
-        Reads newest first, in pages, until the messages cost more than `budget`; `last_length`, in turns, is how long
-        the window was for the turn before, so that one page is mostly enough. What is `known` is not read again. A
-        turn of which a text was erased is left out whole.
+        Reads newest first, in pages, until the messages cost more than `budget`, each its tokens and `overhead`;
+        `last_length`, in turns, is how long the window was for the turn before, so that one page is mostly enough. What
+        is `known` is not read again. A turn of which a text was erased is left out whole.
         """
         page = FIRST_PAGE if last_length is None else last_length + 2
-        window, tokens = (known or Window((), before)).newest(before - page, budget, cost)
-        older: list[Message] = []
-        high = window.first_turn - 1
+        window = (known or Window((), before)).newest(before - page, budget, overhead)
         lowest = record.first_position  # the number of the first turn is the position of the first message
-        while high >= lowest and tokens <= budget:
-            low = max(high - page + 1, lowest)
-            found = self._chosen_messages(record, low, high)
-            older += found
-            tokens += sum(map(cost, found))
-            high, page = low - 1, page * 2
-        if high + 1 == window.first_turn:
-            return window
-        return replace(window, messages=(*reversed(older), *window.messages), first_turn=high + 1)
+        while window.first_turn > lowest and window.cost(overhead) <= budget:
+            low = max(window.first_turn - page, lowest)
+            older = self._chosen_messages(record, low, window.first_turn - 1)
+            window, page = window.preceded_by(older[::-1], low), page * 2
+        return window
 
     def said(self, record: ConversationRecord, start: int, last: int) -> list[Message]:
         """Return the messages from position `start` to the end of turn `last`, oldest first, without erased turns."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from convo.store.rows import LatestTurn
 from convo.values import ConversationRecord, Example, Message
@@ -29,25 +30,62 @@ class Window:
     """By position, erased ones too."""
     latest: LatestTurn | None = None
     """The last turn, which is settled."""
+    tokens: int = 0
+    """Of all messages, by the estimate. A turn changes it by what it adds and drops; so, too, the characters."""
+    characters: int = 0
 
-    def unread(self, record: ConversationRecord) -> int:
-        """Return how many messages are older than what was read."""
-        return max(2 * self.first_turn - 1 - record.first_position, 0)
+    def cost(self, overhead: int) -> int:
+        """Return the estimate of all messages as sent, where a service adds `overhead` to each."""
+        return self.tokens + overhead * len(self.messages)
 
-    def newest(self, first_turn: int, budget: int, cost: Callable[[Message], int]) -> tuple[Window, int]:
-        """Return as little of it as costs more than `budget` and goes back to turn `first_turn`; and what it costs."""
-        tokens = 0
-        for index in range(len(self.messages) - 1, -1, -1):
-            message = self.messages[index]
-            turn = message.turn or 0
-            if tokens > budget and turn < first_turn and turn != self.messages[index + 1].turn:
-                return replace(self, messages=self.messages[index + 1 :], first_turn=turn + 1), tokens
-            tokens += cost(message)
-        return self, tokens
+    def newest(self, first_turn: int, budget: int, overhead: int) -> Window:
+        """Return as little of it as costs more than `budget` and goes back to turn `first_turn`."""
+        start, left = 0, self.cost(overhead)
+        for index, (each, following) in enumerate(pairwise(self.messages), start=1):
+            turn = each.turn or 0
+            left -= each.tokens + overhead
+            if left <= budget or turn >= first_turn:
+                break
+            if turn != following.turn:
+                start = index
+        if start == 0:
+            return self
+        dropped = self.messages[:start]
+        return replace(
+            self,
+            messages=self.messages[start:],
+            first_turn=(dropped[-1].turn or 0) + 1,
+            tokens=self.tokens - _tokens(dropped),
+            characters=self.characters - _characters(dropped),
+        )
 
-    def followed_by(self, turn: LatestTurn, question: Message, reply: Message) -> Window:
-        """Return it with a further turn."""
-        return replace(self, messages=(*self.messages, question, reply), latest=turn)
+    def preceded_by(self, older: Sequence[Message], first_turn: int) -> Window:
+        """Return it with what was read before it, from turn `first_turn`."""
+        return replace(
+            self,
+            messages=(*older, *self.messages),
+            first_turn=first_turn,
+            tokens=self.tokens + _tokens(older),
+            characters=self.characters + _characters(older),
+        )
+
+    def followed_by(self, turn: LatestTurn, *said: Message) -> Window:
+        """Return it with a further turn, and what was said in it."""
+        return replace(
+            self,
+            messages=(*self.messages, *said),
+            latest=turn,
+            tokens=self.tokens + _tokens(said),
+            characters=self.characters + _characters(said),
+        )
+
+
+def _tokens(messages: Sequence[Message]) -> int:
+    return sum([each.tokens for each in messages])
+
+
+def _characters(messages: Sequence[Message]) -> int:
+    return sum([len(each.content or "") for each in messages])
 
 
 class Windows:
@@ -55,7 +93,7 @@ class Windows:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._kept: OrderedDict[str, tuple[bytes, Window, int]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[bytes, Window]] = OrderedDict()
         self._characters = 0
 
     def of(self, record: ConversationRecord) -> Window | None:
@@ -65,13 +103,12 @@ class Windows:
 
     def keep(self, record: ConversationRecord, window: Window) -> None:
         """Keep a window for the conversation as `record` has it."""
-        characters = sum([len(each.content or "") for each in window.messages])
         with self._guard:
             self._drop(record.id)
-            if characters > MOST_CHARACTERS:
+            if window.characters > MOST_CHARACTERS:
                 return
-            self._kept[record.id] = record.journal_head, window, characters
-            self._characters += characters
+            self._kept[record.id] = record.journal_head, window
+            self._characters += window.characters
             while self._characters > MOST_CHARACTERS:
                 self._drop(next(iter(self._kept)))
 
@@ -89,4 +126,4 @@ class Windows:
     def _drop(self, id: str) -> None:
         dropped = self._kept.pop(id, None)
         if dropped is not None:
-            self._characters -= dropped[2]
+            self._characters -= dropped[1].characters
