@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from convo import journal
 from convo.clients.base import ChatRequest
+from convo.copies import replace
 from convo.errors import PromptTooLong
 from convo.prompt import Budget, Measured, fit, input_limit
 from convo.store.answering import Attempt
@@ -230,7 +231,7 @@ def _remembered(sent: Fit, record: ConversationRecord, ask: Ask, parameters: Par
 def merged(parameters: Parameters, overrides: Parameters) -> Parameters:
     """Return a conversation's parameters with those of this turn."""
     given = overrides.as_dict()
-    return replace(parameters, **given) if given else parameters  # type: ignore[arg-type]  # of the fields' own types
+    return replace(parameters, **given) if given else parameters
 
 
 def _measured(last: LatestTurn | None, ask: Ask, examples: Sequence[Example]) -> Measured | None:

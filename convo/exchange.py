@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Generic, Literal, TypedDict, TypeVar, Unpack, get_args
 
@@ -17,6 +17,7 @@ from convo import branching, options, prepare, sampling, turn
 from convo.asking import LEASE_MARGIN_S, Ask, Begun
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient, ChatReply, Delta
+from convo.copies import replace
 from convo.errors import (
     ContextLengthExceeded,
     ConversationNotFound,

@@ -83,23 +83,23 @@ def written(body: Mapping[str, Any]) -> bytes:
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False)
 
 
-def _check(value: object) -> None:
-    kind = type(value)
-    if value is None or kind is str or (kind is int and -_MAX_INTEGER <= value <= _MAX_INTEGER):  # type: ignore[operator]  # most of them
-        return
-    if isinstance(value, float) or (isinstance(value, int) and abs(value) > _MAX_INTEGER):
-        msg = f"{value!r} has no canonical form: write it as a string"
-        raise ValueError(msg)
-    if isinstance(value, Mapping):
-        for key, each in value.items():
-            # RFC 8785 sorts by UTF-16 units; only ASCII keys sort alike everywhere
-            if not (isinstance(key, str) and key.isascii()):
-                msg = f"{key!r} cannot be a key of an event"
-                raise ValueError(msg)
-            _check(each)
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        for each in value:
-            _check(each)
+def _check(*values: object) -> None:
+    for value in values:
+        kind = type(value)
+        if value is None or kind is str or (kind is int and -_MAX_INTEGER <= value <= _MAX_INTEGER):  # type: ignore[operator]  # most of them
+            continue
+        if isinstance(value, float) or (isinstance(value, int) and abs(value) > _MAX_INTEGER):
+            msg = f"{value!r} has no canonical form: write it as a string"
+            raise ValueError(msg)
+        if isinstance(value, Mapping):
+            for key in value:
+                # RFC 8785 sorts by UTF-16 units; only ASCII keys sort alike everywhere
+                if not (isinstance(key, str) and key.isascii()):
+                    msg = f"{key!r} cannot be a key of an event"
+                    raise ValueError(msg)
+            _check(*value.values())
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            _check(*value)
 
 
 def labels(authors: Sequence[str], metadata: Mapping[str, Any], name: str | None, owner: str) -> str:
@@ -140,10 +140,10 @@ def prompt_digest(fit: Fit, *, context_salt: bytes | None, model: str, values: P
     It is made of commitments, not of texts: it proves a rebuilt prompt equal to the one that was sent, and tells
     nothing about a text that was erased since.
     """
-    return sealed_digest(
+    return _prompt_digest(
         sealed("context", fit.context, context_salt),
         [_example(each) for each in fit.examples],
-        [_message(each) for each in fit.messages],
+        _messages(fit.messages),
         model,
         parameters(values),
     )
@@ -160,18 +160,39 @@ def sealed_digest(
 
     All of it, the parameters too, as it stands in event bodies.
     """
+    return _prompt_digest(context, examples, _CANONICAL.encode(messages), model, values)
+
+
+def _prompt_digest(
+    context: str | None, examples: Sequence[Sequence[str | None]], messages: str, model: str, values: Mapping[str, Any]
+) -> bytes:
     _check(values)  # which the others need not be: commitments, and numbers of sides
-    parts = {"context": context, "examples": examples, "messages": messages, "model": model, "parameters": values}
-    return hashlib.sha256(_PROMPT + written(parts)).digest()
+    before = _CANONICAL.encode({"context": context, "examples": examples})
+    after = _CANONICAL.encode({"model": model, "parameters": values})
+    told = f'{before[:-1]},"messages":{messages},{after[1:]}'  # in the order of the names, as everywhere
+    return hashlib.sha256(_PROMPT + told.encode()).digest()
 
 
 def _example(example: Example) -> list[str | None]:
     return [sealed("input", example.input, example.input_salt), sealed("output", example.output, example.output_salt)]
 
 
-def _message(message: Message) -> tuple[int, str | None]:
-    # Not the author: the sides' names belong to the conversation, and its first event commits to them.
-    return message.side, sealed("content", message.content, message.salt)
+def _messages(messages: Sequence[Message]) -> str:
+    """Return the commitments to messages as JSON, which they are as they are: written so, a prompt takes a fifth of it.
+
+    Not to the author: the sides' names belong to the conversation, and its first event commits to them. What sealed()
+    does first is done here too, as it is for each message of each prompt.
+    """
+    told = []
+    for each in messages:
+        text, salt = each.content, each.salt
+        known = _SEALS.get(salt or b"")
+        if known is not None and known[0] == hash(("content", text)):
+            seal: str | None = known[1]
+        else:
+            seal = sealed("content", text, salt)
+        told.append(f"[{each.side},null]" if seal is None else f'[{each.side},"{seal}"]')
+    return f"[{','.join(told)}]"
 
 
 def sealed(field: str, text: str | None, salt: bytes | None) -> str | None:

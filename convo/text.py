@@ -65,7 +65,7 @@ def repair_text(text: str) -> tuple[str, int]:
     Raises:
         InvalidText: more than MAX_TEXT_BYTES.
     """
-    if _SURROGATE.search(text):
+    if not text.isascii() and _SURROGATE.search(text):
         text = _pair_surrogates(text)
     text, repaired = _REFUSED.subn(REPLACEMENT, text)
     return _within_cap(text, "reply"), repaired

@@ -17,11 +17,12 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from convo import asking, journal
 from convo.asking import Ask, Begun
+from convo.copies import replace
 from convo.errors import (
     ChoiceClosed,
     IdempotencyConflict,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -13,6 +12,7 @@ from convo.asking import Ask, ModelChanged, merged
 from convo.audits import Head, SentRequest, Verdict
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient
+from convo.copies import replace
 from convo.errors import ConversationNotFound, InvalidParameter, StoreError
 from convo.facts import Reply
 from convo.line import Line

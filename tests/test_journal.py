@@ -166,6 +166,22 @@ def test_the_digest_of_a_prompt_changes_with_each_part_of_it():
     assert len(made) == len(set(made))
 
 
+def test_the_digest_of_a_prompt_is_that_of_its_commitments_in_their_canonical_form():
+    messages = (Message("0", 'say "hi"', salt=SALT), Message("1", None, side=1), Message("0", "hi", salt=bytes(32)))
+    seals = [journal.sealed("content", each.content, each.salt) for each in messages]
+    parts = {
+        "context": journal.sealed("context", "c", SALT),
+        "examples": [[journal.sealed("input", "i", SALT), journal.sealed("output", "o", SALT)]],
+        "messages": [[0, seals[0]], [1, None], [0, seals[2]]],
+        "model": 'the "m" ü',
+        "parameters": {"temperature": "0.5"},
+    }
+    told = hashlib.sha256(b"convo/prompt/v1\0" + journal.canonical(parts)).digest()
+    given = [parts["context"], parts["examples"], [(0, seals[0]), (1, None), (0, seals[2])]]
+    assert told == prompt(messages=messages, model=parts["model"])
+    assert told == journal.sealed_digest(*given, parts["model"], parts["parameters"])
+
+
 def test_the_digest_of_a_prompt_does_not_depend_on_names():
     assert prompt() == prompt(messages=(Message("somebody", "hi", salt=SALT),))
 

@@ -77,7 +77,8 @@ def read_window(
 ) -> tuple[list[convo.Message], int]:
     def work(repository: convo.ConversationRepository) -> tuple[list[convo.Message], int]:
         window = repository.window(talk.record, before, budget, overhead, last_length=last_length)
-        assert (sum(each.tokens for each in window.messages), window.tokens) == (window.tokens, window.cost(0))
+        assert sum(each.tokens for each in window.messages) == window.tokens
+        assert sum(len(each.content or "") for each in window.messages) == window.characters
         return list(window.messages), max(2 * window.first_turn - 1 - talk.record.first_position, 0)
 
     return store.database.read(work)

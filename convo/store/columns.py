@@ -6,7 +6,7 @@ SQLite's tables are STRICT, which knows only INTEGER, REAL, TEXT, BLOB and ANY (
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,15 +24,30 @@ EpochMs = BigInteger().with_variant(Integer(), "sqlite")
 """Milliseconds since 1970: what leases are compared in, by the database's clock."""
 
 
+class Blob(LargeBinary):
+    """Bytes, as the drivers take them at once: psycopg as they are, sqlite3 as a bytearray.
+
+    What is neither a bytearray, a number nor a text, sqlite3 looks for an adapter of, which costs more than the rest.
+    """
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[bytes | None], bytearray | None] | None:
+        """Return what turns bytes into what the driver is given."""
+        return _bytearray if dialect.name == "sqlite" else None
+
+
+def _bytearray(value: bytes | None) -> bytearray | None:
+    return None if value is None else bytearray(value)
+
+
 class ConversationId(TypeDecorator[str]):
     """A UUID, as its text in Python: 16 bytes on SQLite, a uuid on PostgreSQL."""
 
-    impl = LargeBinary
+    impl = Blob
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Return the type of the column on this database."""
-        return dialect.type_descriptor(LargeBinary(16) if dialect.name == "sqlite" else Uuid(as_uuid=False))
+        return dialect.type_descriptor(Blob(16) if dialect.name == "sqlite" else Uuid(as_uuid=False))
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ANN401 - bytes or text, by database
         """Turn the id's text into the column's value."""
@@ -89,6 +104,9 @@ class UtcTime(TypeDecorator[datetime]):
             raise StoredDataError("a stored time is none: restore the store from a backup") from None
 
 
+_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 class Json(TypeDecorator[Mapping[str, Any]]):
     """A JSON object as text, with sorted keys: a database's own JSON type would change numbers and repeat keys."""
 
@@ -99,7 +117,7 @@ class Json(TypeDecorator[Mapping[str, Any]]):
         """Turn an object into its text."""
         if value is None:
             return None
-        return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return _JSON.encode(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Mapping[str, Any] | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Turn the text back into the object."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, SessionTransaction
 
 from convo import journal
+from convo.copies import replace
 from convo.store import rows
 from convo.store.prepared import FOUND, Driver, Prepared, Rows, Values, Write
 from convo.store.rows import CONVERSATIONS, EVENTS

@@ -42,8 +42,10 @@ class _Compiled:
     """A statement as a driver takes it."""
 
     text: str
-    binds: Sequence[tuple[str, _Convert | None]]
-    """Its parameters, by name; in their order where the driver counts them. None where a value is the driver's too."""
+    names: Sequence[str]
+    """Of its parameters; in their order where the driver counts them."""
+    converts: Sequence[tuple[int, _Convert]]
+    """Those of which the driver wants another value, by place."""
     constants: Values
     """Those that are a part of the statement."""
     is_positional: bool
@@ -53,11 +55,17 @@ class _Compiled:
 
     def bound(self, values: Values) -> Any:  # noqa: ANN401 - a tuple or a dictionary, by driver
         """Return the values as the driver takes them."""
+        given = self.in_order(values)
+        return tuple(given) if self.is_positional else dict(zip(self.names, given, strict=True))
+
+    def in_order(self, values: Values) -> list[Any]:
+        """Return the values of all parameters, as the driver wants them, in the order of their names."""
         if self.constants:
             values = {**self.constants, **values}
-        if self.is_positional:
-            return tuple([values[name] if bind is None else bind(values[name]) for name, bind in self.binds])
-        return {name: values[name] if bind is None else bind(values[name]) for name, bind in self.binds}
+        given = [*map(values.__getitem__, self.names)]
+        for place, convert in self.converts:
+            given[place] = convert(given[place])
+        return given
 
     def converted(self, rows: Rows) -> Rows:
         """Return a driver's rows with our values."""
@@ -116,13 +124,14 @@ class Prepared:
             name: parameter.type.dialect_impl(dialect).bind_processor(dialect)
             for parameter, name in compiled.bind_names.items()
         }
-        order = compiled.positiontup if compiled.positional else binds
+        names = list(compiled.positiontup if compiled.positional else binds)
         own = {parameter.key for parameter in compiled.bind_names if parameter.required}
         selected = self._statement.exported_columns
         types = [each.type.dialect_impl(dialect).result_processor(dialect, None) for each in selected]
         return _Compiled(
             text=str(compiled),
-            binds=[(name, binds[name]) for name in order],
+            names=names,
+            converts=[(place, bind) for place, name in enumerate(names) if (bind := binds[name]) is not None],
             constants={name: each for name, each in compiled.params.items() if name not in own},
             is_positional=compiled.positional,
             results=[(place, convert) for place, convert in enumerate(types) if convert is not None],
@@ -143,7 +152,7 @@ class _Joined:
         """Return the values of all writes as the driver takes them."""
         given: dict[str, Any] = {}
         for (_, values), each, names in zip(writes, self.those, self.names, strict=True):
-            given.update(zip(names, each.bound(values).values(), strict=True))
+            given.update(zip(names, each.in_order(values), strict=True))
         return given
 
 
@@ -158,7 +167,7 @@ def _joined(those: tuple[_Compiled, ...], last: str = "") -> _Joined:
     return _Joined(
         text=f"WITH {', '.join(f'write_{number} AS ({text})' for number, text in enumerate(texts))} {last}",
         those=those,
-        names=[[f"{number}_{name}" for name, _ in each.binds] for number, each in enumerate(those)],
+        names=[[f"{number}_{name}" for name in each.names] for number, each in enumerate(those)],
     )
 
 

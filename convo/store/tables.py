@@ -26,7 +26,6 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     Text,
     UniqueConstraint,
@@ -34,7 +33,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from convo.store.columns import ConversationId, EpochMs, Json, UtcTime
+from convo.store.columns import Blob, ConversationId, EpochMs, Json, UtcTime
 
 
 class Base(DeclarativeBase):
@@ -52,7 +51,7 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar = {
         str: Text,
         int: Integer,
-        bytes: LargeBinary,
+        bytes: Blob,
         datetime: UtcTime,
         Mapping[str, Any]: Json,
     }

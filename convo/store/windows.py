@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 
+from convo.copies import replace
 from convo.store.rows import LatestTurn
 from convo.values import ConversationRecord, Example, Message
 
