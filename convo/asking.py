@@ -113,7 +113,7 @@ def _begun(
         message=message,
         model=ask.model_name,
         parameters=parameters,
-        prompt=_remembered(sent, record, ask, parameters),
+        prompt=_remembered(sent, record, ask, parameters, window),
         lease_owner=ask.lease_owner,
         lease_s=ask.deadline_s + LEASE_MARGIN_S,
         is_streamed=ask.is_streamed,
@@ -217,14 +217,23 @@ def _budget(record: ConversationRecord, ask: Ask, measured: Measured | None = No
     return Budget(limit, ask.model.message_overhead, ask.model.user_first, ask.factor, measured)
 
 
-def _remembered(sent: Fit, record: ConversationRecord, ask: Ask, parameters: Parameters) -> PromptRecord:
-    """Return what the store remembers of a prompt."""
+def _remembered(
+    sent: Fit, record: ConversationRecord, ask: Ask, parameters: Parameters, window: Window | None = None
+) -> PromptRecord:
+    """Return what the store remembers of a prompt; its messages but the last are the newest of `window`, if that is given."""
+    told = window.told[len(window.told) - len(sent.messages) + 1 :] if window else map(journal.told, sent.messages[:-1])
     return PromptRecord(
         tokens=sent.tokens,
         limit=sent.limit,
         window_start=sent.messages[0].position or 0,
         first_example=sent.first_example,
-        digest=journal.prompt_digest(sent, context_salt=record.context_salt, model=ask.model_name, values=parameters),
+        digest=journal.prompt_digest(
+            sent,
+            (*told, journal.told(sent.messages[-1])),
+            context_salt=record.context_salt,
+            model=ask.model_name,
+            values=parameters,
+        ),
     )
 
 

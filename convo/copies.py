@@ -14,21 +14,28 @@ Value = TypeVar("Value")
 def replace(value: Value, **changes: object) -> Value:
     """Return a dataclass with other values in some of its fields, as dataclasses.replace() does; in half the time.
 
-    That looks at each field anew in each call: 5.2 µs for the 22 of a ConversationRecord, 3.1 µs here. All fields have
-    to be arguments of the class, in their order.
+    That looks at each field anew in each call, and sets it against the class's own will: 5.2 µs for the 22 of a
+    ConversationRecord, 2.4 µs here. The class has slots, and nothing to do when one of it is made.
 
     Raises:
         KeyError: there is no such field.
     """
     kind = type(value)
-    read, places = _fields(kind)  # type: ignore[arg-type]  # classes can be hashed
+    read, places, write = _fields(kind)  # type: ignore[arg-type]  # classes can be hashed
     values = [*read(value)]
     for name, each in changes.items():
         values[places[name]] = each
-    return kind(*values)
+    made = object.__new__(kind)
+    for set_field, each in zip(write, values, strict=True):
+        set_field(made, each)
+    return made
+
+
+_Fields = tuple[Callable[[Any], Sequence[Any]], Mapping[str, int], Sequence[Callable[[Any, Any], None]]]
 
 
 @functools.cache
-def _fields(kind: Any) -> tuple[Callable[[Any], Sequence[Any]], Mapping[str, int]]:  # noqa: ANN401 - a dataclass
+def _fields(kind: Any) -> _Fields:  # noqa: ANN401 - a dataclass
     names = [each.name for each in fields(kind)]
-    return attrgetter(*names), {name: place for place, name in enumerate(names)}
+    places = {name: place for place, name in enumerate(names)}
+    return attrgetter(*names), places, [getattr(kind, name).__set__ for name in names]

@@ -16,7 +16,7 @@ import hashlib
 import hmac
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -134,16 +134,18 @@ def _told_parameter(value: Any) -> Any:  # noqa: ANN401 - of several types
     return tuple(value) if isinstance(value, list) else value
 
 
-def prompt_digest(fit: Fit, *, context_salt: bytes | None, model: str, values: Parameters) -> bytes:
+def prompt_digest(
+    fit: Fit, messages: Iterable[str], *, context_salt: bytes | None, model: str, values: Parameters
+) -> bytes:
     """Return the digest of what a model is asked: every text, in order, with its side, the model and the parameters.
 
     It is made of commitments, not of texts: it proves a rebuilt prompt equal to the one that was sent, and tells
-    nothing about a text that was erased since.
+    nothing about a text that was erased since. `messages` are those of `fit`, as told() tells them.
     """
     return _prompt_digest(
         sealed("context", fit.context, context_salt),
         [_example(each) for each in fit.examples],
-        _messages(fit.messages),
+        f"[{','.join(messages)}]",
         model,
         parameters(values),
     )
@@ -177,22 +179,13 @@ def _example(example: Example) -> list[str | None]:
     return [sealed("input", example.input, example.input_salt), sealed("output", example.output, example.output_salt)]
 
 
-def _messages(messages: Sequence[Message]) -> str:
-    """Return the commitments to messages as JSON, which they are as they are: written so, a prompt takes a fifth of it.
+def told(message: Message) -> str:
+    """Return a message as JSON, as the digest of a prompt tells it: its side, and the commitment to its text.
 
-    Not to the author: the sides' names belong to the conversation, and its first event commits to them. What sealed()
-    does first is done here too, as it is for each message of each prompt.
+    Not its author: the sides' names belong to the conversation, and its first event commits to them.
     """
-    told = []
-    for each in messages:
-        text, salt = each.content, each.salt
-        known = _SEALS.get(salt or b"")
-        if known is not None and known[0] == hash(("content", text)):
-            seal: str | None = known[1]
-        else:
-            seal = sealed("content", text, salt)
-        told.append(f"[{each.side},null]" if seal is None else f'[{each.side},"{seal}"]')
-    return f"[{','.join(told)}]"
+    seal = sealed("content", message.content, message.salt)
+    return f"[{message.side},null]" if seal is None else f'[{message.side},"{seal}"]'  # base64: needs no escapes
 
 
 def sealed(field: str, text: str | None, salt: bytes | None) -> str | None:

@@ -11,13 +11,12 @@ parent was writing, the child waits for that thread for ever. Therefore a proces
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 PATIENCE_S = 30.0
@@ -47,16 +46,18 @@ class _Gate:
         self._inside: list[int] = []
         self._forks = 0
 
-    def enter(self) -> None:
+    def __enter__(self) -> None:
         me = threading.get_ident()
         with self._changed:
-            self._changed.wait_for(lambda: self._forks <= 0 or me in self._inside)
+            if self._forks > 0:
+                self._changed.wait_for(lambda: self._forks <= 0 or me in self._inside)
             self._inside.append(me)
 
-    def leave(self) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._changed:
             self._inside.remove(threading.get_ident())
-            self._changed.notify_all()
+            if self._forks > 0:
+                self._changed.notify_all()
 
     def shut(self) -> None:
         me = threading.get_ident()
@@ -75,14 +76,9 @@ _watched: weakref.WeakSet[Forked] = weakref.WeakSet()
 _kept: list[object] = []
 
 
-@contextlib.contextmanager
-def using() -> Iterator[None]:
+def using() -> AbstractContextManager[None]:
     """Use a store's connections; a fork waits for the end of the block."""
-    _gate.enter()
-    try:
-        yield
-    finally:
-        _gate.leave()
+    return _gate
 
 
 def watch(each: Forked) -> None:

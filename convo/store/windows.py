@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from convo.copies import replace
+from convo.journal import told
 from convo.store.rows import LatestTurn
 from convo.values import ConversationRecord, Example, Message
 
@@ -31,8 +32,11 @@ class Window:
     """By position, erased ones too."""
     latest: LatestTurn | None = None
     """The last turn, which is settled."""
+    told: Sequence[str] = ()
+    """Of each message, what the digest of a prompt tells of it. A turn changes this, and what follows, by what it adds
+    and drops."""
     tokens: int = 0
-    """Of all messages, by the estimate. A turn changes it by what it adds and drops; so, too, the characters."""
+    """Of all messages, by the estimate."""
     characters: int = 0
 
     def cost(self, overhead: int) -> int:
@@ -56,6 +60,7 @@ class Window:
             self,
             messages=self.messages[start:],
             first_turn=(dropped[-1].turn or 0) + 1,
+            told=self.told[start:],
             tokens=self.tokens - _tokens(dropped),
             characters=self.characters - _characters(dropped),
         )
@@ -66,6 +71,7 @@ class Window:
             self,
             messages=(*older, *self.messages),
             first_turn=first_turn,
+            told=(*map(told, older), *self.told),
             tokens=self.tokens + _tokens(older),
             characters=self.characters + _characters(older),
         )
@@ -76,6 +82,7 @@ class Window:
             self,
             messages=(*self.messages, *said),
             latest=turn,
+            told=(*self.told, *map(told, said)),
             tokens=self.tokens + _tokens(said),
             characters=self.characters + _characters(said),
         )
