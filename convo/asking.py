@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from convo import journal
 from convo.clients.base import ChatRequest
@@ -23,8 +22,7 @@ LEASE_MARGIN_S = 10.0
 """How much longer than the call's deadline an attempt is taken to be alive."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """How a turn is to be answered; prepared outside any transaction."""
 
     model: Model
@@ -44,8 +42,7 @@ class Ask:
     """Whether the answer is asked for in pieces."""
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(NamedTuple):
     """An open turn: what to send, and under which fence its answer may be stored."""
 
     record: ConversationRecord
@@ -94,8 +91,8 @@ def asked_again(repository: ConversationRepository, record: ConversationRecord, 
         # By the same places, though what stood there first may be erased.
         start = last.window_start + (ask.model.user_first and last.window_start % 2 == 0)
         prompt = replace(begun.attempt.prompt, window_start=start, first_example=last.first_example or 0)
-        begun = replace(begun, attempt=replace(begun.attempt, prompt=prompt, keeps_prompt=True))
-    return replace(begun, attempt=replace(begun.attempt, is_regeneration=True))
+        begun = begun._replace(attempt=begun.attempt._replace(prompt=prompt, keeps_prompt=True))
+    return begun._replace(attempt=begun.attempt._replace(is_regeneration=True))
 
 
 def _begun(
@@ -153,7 +150,7 @@ def shortened(repository: ConversationRepository, begun: Begun, factor: float) -
     Raises:
         PromptTooLong: the context and the newest message alone exceed the limit then.
     """
-    ask, attempt = replace(begun.ask, factor=factor), begun.attempt
+    ask, attempt = begun.ask._replace(factor=factor), begun.attempt
     if attempt.keeps_prompt:
         return None
     sent, _ = fitted(repository, begun.record, None, attempt.message, ask)
@@ -161,7 +158,7 @@ def shortened(repository: ConversationRepository, begun: Begun, factor: float) -
         return None
     prompt = _remembered(sent, begun.record, ask, attempt.parameters)
     request = replace(begun.request, context=sent.context, examples=sent.examples, messages=sent.messages)
-    return Begun(begun.record, ask, replace(attempt, prompt=prompt, refused=attempt.prompt), sent, request)
+    return Begun(begun.record, ask, attempt._replace(prompt=prompt, refused=attempt.prompt), sent, request)
 
 
 def fitted(
@@ -201,7 +198,7 @@ def fitted(
         cut=cut,
         example_count=len(all_examples),
     )
-    return sent, window if known else replace(window, examples=all_examples)
+    return sent, window if known else window._replace(examples=all_examples)
 
 
 def _budget(record: ConversationRecord, ask: Ask, measured: Measured | None = None) -> Budget:
@@ -220,7 +217,7 @@ def _budget(record: ConversationRecord, ask: Ask, measured: Measured | None = No
 def _remembered(
     sent: Fit, record: ConversationRecord, ask: Ask, parameters: Parameters, window: Window | None = None
 ) -> PromptRecord:
-    """Return what the store remembers of a prompt; its messages but the last are the newest of `window`, if that is given."""
+    """Return what the store remembers of a prompt; its messages but the last are the newest of `window`, if any."""
     told = window.told[len(window.told) - len(sent.messages) + 1 :] if window else map(journal.told, sent.messages[:-1])
     return PromptRecord(
         tokens=sent.tokens,

@@ -43,7 +43,7 @@ def regenerate(
     begun = asking.asked_again(repository, record, latest[0], ask)
     if begun.attempt.message.content is None:
         raise InvalidInput(f"the message of turn {latest[0].number} was erased: there is nothing to ask again")
-    return replace(begun, record=repository.begin_regeneration(record, begun.attempt))
+    return begun._replace(record=repository.begin_regeneration(record, begun.attempt))
 
 
 def fork(

@@ -98,8 +98,7 @@ def failing(request: ChatRequest) -> Iterator[None]:
 def storable(reply: ChatReply, request: ChatRequest) -> ChatReply:
     """Return a reply to an asked() request as it may be stored and shown."""
     usage = reply.usage
-    return replace(
-        reply,
+    return ChatReply(
         candidates=_usable(reply.candidates, request.parameters.candidate_count or 1),
         filters=tuple(Filter(_reason(each.reason), _label(each.message)) for each in reply.filters),
         served_by=_label(reply.served_by),
@@ -153,13 +152,14 @@ def _usable(candidates: tuple[Candidate, ...], wanted: int) -> tuple[Candidate, 
             raise BadModelResponse(str(error)) from error
         if content.strip() and content not in unique:
             index = len(unique)
-            unique[content] = replace(
-                each,
+            unique[content] = Candidate(
                 index=index,
                 content=content,
                 finish_reason=ending(each.finish_reason),
-                repaired=repaired,
                 tokens=estimate(content),
+                repaired=repaired,
+                author=each.author,
                 citation_metadata=_citations(each.citation_metadata),
+                model=each.model,
             )
     return tuple(unique.values())

@@ -9,15 +9,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Literal, TypedDict, TypeVar, Unpack, get_args
+from typing import Generic, Literal, NamedTuple, TypedDict, TypeVar, Unpack, get_args
 
 from convo import branching, options, prepare, sampling, turn
 from convo.asking import LEASE_MARGIN_S, Ask, Begun
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient, ChatReply, Delta
-from convo.copies import replace
 from convo.errors import (
     ContextLengthExceeded,
     ConversationNotFound,
@@ -86,8 +84,7 @@ class MannerOptions(TypedDict, total=False):
     wait_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Manner:
+class Manner(NamedTuple):
     """How a caller wants his turn to be taken."""
 
     model: str | None = None
@@ -209,7 +206,7 @@ class Exchange(Generic[Talk]):
         def work(ask: Ask) -> Begun | Answered:
             if not self._holder:
                 self._holder = self._end.enter_context(self._view.database.owner.attempt())
-            begun = begin(replace(ask, lease_owner=self._holder, is_streamed=self._is_streamed))
+            begun = begin(ask._replace(lease_owner=self._holder, is_streamed=self._is_streamed))
             if isinstance(begun, Begun):
                 self._is_open = True
             return begun
@@ -257,7 +254,7 @@ class Exchange(Generic[Talk]):
             self._view.record = view.record
         if question.expected_version is None:
             return question
-        return replace(question, expected_version=view.record.version)
+        return question._replace(expected_version=view.record.version)
 
     def _call(self, client: AnyClient, begun: Begun, deadline_s: float) -> Steps[ChatReply]:
         """Ask the model, holding nothing."""

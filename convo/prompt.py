@@ -15,8 +15,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 from convo.errors import PromptTooLong
 from convo.tokens import HIGHEST, LOWEST, ratio
@@ -29,8 +29,7 @@ DEAREST, CHEAPEST = 1.5, 0.6
 """How much dearer, or cheaper, a single text may be than a whole prompt of many, which a factor tells of."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(NamedTuple):
     """What a service counted of the prompt before, and which messages that had; all examples were in it."""
 
     tokens: int
@@ -42,8 +41,7 @@ class Measured:
     """What it counted of the answer: of all its candidates."""
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """How much a prompt may hold, and what each of its texts costs."""
 
     limit: int
@@ -103,8 +101,7 @@ def fit(
     """
     older = len(messages) - 1
     always = budget.of_context(context, context_tokens) + budget.of_message(messages[-1])
-    droppable = [each.tokens + budget.overhead for each in messages[:-1]]  # what of_message() tells of each
-    droppable += map(budget.of_example, examples)
+    droppable = _estimates(messages[:-1], examples, budget)
     kept = [*accumulate(reversed(droppable), initial=always)][::-1]
     price = _price(kept, messages, budget)
     if (least := price(len(droppable))) > budget.limit:
@@ -118,6 +115,13 @@ def fit(
     left_out = (first_example, _dropped_before(messages, first_message, first_position))
     first = _place_of(examples, first_example, example_count)
     return Fit(price(dropped), budget.limit, *sent, *left_out, estimate=kept[dropped], first_example=first)
+
+
+def _estimates(messages: Sequence[Message], examples: Sequence[Example], budget: Budget) -> list[int]:
+    """Return what each text costs, in the order in which they are dropped."""
+    overhead = budget.overhead
+    # What of_message() tells of each: to ask it takes twice as long, for each message of each prompt.
+    return [*[each.tokens + overhead for each in messages], *map(budget.of_example, examples)]
 
 
 def _dropped_before(messages: Sequence[Message], index: int, first_position: int | None) -> int:

@@ -17,8 +17,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from convo import asking, journal
 from convo.asking import Ask, Begun
@@ -44,8 +43,7 @@ from convo.store.turns import beginning, finishing
 from convo.values import DONE, USER, Candidate, ConversationRecord, Fit, Message, Turn
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """A new user message, and what the caller expects of the conversation."""
 
     content: str
@@ -75,7 +73,7 @@ def begin(
     if last is not None and last.lease_owner is not None:
         repository.release(record, last.number)
     begun = _next(repository, record, last, question, ask)
-    return replace(begun, record=repository.begin_turn(record, begun.attempt))
+    return begun._replace(record=repository.begin_turn(record, begun.attempt))
 
 
 def begin_at_once(
@@ -95,7 +93,7 @@ def begin_at_once(
     except PromptTooLong:  # or somebody has changed the limit
         return None
     stroke = beginning(seen, begun.attempt)
-    return stroke.leading_to(replace(begun, record=stroke.outcome))
+    return stroke.leading_to(begun._replace(record=stroke.outcome))
 
 
 def _next(
@@ -130,7 +128,7 @@ def begin_instead(
         return begin(repository, seen, question, ask)
     except TurnUnfinished:
         discard(repository, seen.id, seen.owner)
-    return begin(repository, seen, replace(question, expected_version=None), ask)  # which was met, under the lock
+    return begin(repository, seen, question._replace(expected_version=None), ask)  # which was met, under the lock
 
 
 def resume(repository: ConversationRepository, id: str, owner: str, ask: Ask) -> Begun:
@@ -228,7 +226,7 @@ def shortened(repository: ConversationRepository, begun: Begun, factor: float) -
     if held != [begun.attempt.turn]:
         raise lease_lost(begun, "its prompt was too long, and is not sent again")
     message = repository.user_message(record, begun.attempt.turn)
-    now = replace(begun, record=record, attempt=replace(begun.attempt, message=message))
+    now = begun._replace(record=record, attempt=begun.attempt._replace(message=message))
     return asking.shortened(repository, now, factor)
 
 
@@ -348,7 +346,7 @@ def _again(repository: ConversationRepository, record: ConversationRecord, open_
         raise InvalidInput(f"the message of turn {open_turn.number} was erased: discard() it, nothing is left to ask")
     before = repository.turn_before(record, open_turn.number)
     begun = asking.asked(repository, record, open_turn, message, ask, before=before)
-    return replace(begun, record=repository.begin_again(record, begun.attempt))
+    return begun._replace(record=repository.begin_again(record, begun.attempt))
 
 
 def _open_turn(repository: ConversationRepository, record: ConversationRecord) -> LatestTurn:

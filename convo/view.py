@@ -12,7 +12,6 @@ from convo.asking import Ask, ModelChanged, merged
 from convo.audits import Head, SentRequest, Verdict
 from convo.call import DEADLINE_S
 from convo.clients.base import AnyClient
-from convo.copies import replace
 from convo.errors import ConversationNotFound, InvalidParameter, StoreError
 from convo.facts import Reply
 from convo.line import Line
@@ -207,7 +206,7 @@ class View:
     def _calibrated(self, ask: Ask, work: Callable[[Ask], Result]) -> Result:
         with self.named():
             factor = self.database.calibration.factor(ask.model.name)
-        return work(replace(ask, factor=factor))
+        return work(ask._replace(factor=factor))
 
     def preview(self, question: Question, model: str | None) -> Steps[Fit]:
         """Trim the prompt that `question` would end; nothing is stored."""

@@ -10,7 +10,7 @@ import random
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -241,7 +241,7 @@ def test_a_model_that_stands_in_is_not_taken_for_the_one_before():
     before = LatestTurn(1, "done", 1, None, None, None, 0, None, None, 1, 0, 90, 4096, RETIRED, 100, 5)
     ask = Ask(convo.Model("offline/echo", 4096), RETIRED, RETIRED, convo.Parameters(), 1)
     assert _measured(before, ask, ()) is None
-    served = replace(ask, model=convo.Model(RETIRED, 4096))
+    served = ask._replace(model=convo.Model(RETIRED, 4096))
     assert Measured(100, first=1, last=1, answer=5) == _measured(before, served, ())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, func, insert, select
@@ -78,7 +77,7 @@ def writes(
     yield "late", record
     record = repository.choose(record, 1, 2)
     yield "choose", record
-    record = repository.begin_turn(record, replace(attempt(record, 2, salted("b", 2)), prev_chosen=2))
+    record = repository.begin_turn(record, attempt(record, 2, salted("b", 2))._replace(prev_chosen=2))
     yield "begin", record
     record = repository.discard_turn(record, repository.turn(record, 2))
     yield "discard", record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from convo import journal
 from convo.store.ledger import new_salt
@@ -23,8 +23,7 @@ from convo.values import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One try at answering a turn: what is asked, of which model, and who holds the lease until when."""
 
     turn: int
@@ -57,8 +56,7 @@ class Attempt:
     """Whether the service wants the user to speak first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What a model answered, ready to be stored."""
 
     candidates: Sequence[Candidate]
@@ -67,8 +65,7 @@ class Answer:
     latency_ms: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A stored answer: the conversation after it, and the index of its first candidate."""
 
     record: ConversationRecord

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -36,9 +35,7 @@ _NUMBER: BindParameter[int] = bindparam("number")
 _LOW: BindParameter[int] = bindparam("low")
 _HIGH: BindParameter[int] = bindparam("high")
 _LEASE_LEFT = (TURNS.c.lease_expires - database_now_ms()).label("lease_left_ms")
-_TURNS = select(*(TURNS.c.get(name, _LEASE_LEFT) for name in LatestTurn.__slots__)).where(
-    TURNS.c.conversation_id == _ID
-)
+_TURNS = select(*(TURNS.c.get(name, _LEASE_LEFT) for name in LatestTurn._fields)).where(TURNS.c.conversation_id == _ID)
 _LAST = _TURNS.where(TURNS.c.number == _NUMBER, TURNS.c.number > 0)
 _KEYED = _TURNS.where(TURNS.c.request_key == bindparam("key"), TURNS.c.number != _NUMBER)
 _LAST_TURN = Prepared(_LAST)
@@ -94,7 +91,7 @@ class History(Ledger):
     def _latest(self, turn: LatestTurn) -> LatestTurn:
         """Return a turn whose lease is at an end when its holder is gone."""
         if turn.is_alive and turn.lease_owner is not None and self._is_gone(turn.lease_owner):
-            return replace(turn, lease_left_ms=0)
+            return turn._replace(lease_left_ms=0)
         return turn
 
     def window(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import functools
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Executable, Result, Table, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -72,8 +71,7 @@ def _changing_if_unchanged(columns: tuple[str, ...]) -> Prepared:
     return Prepared(update(CONVERSATIONS).where(*is_same).returning(of.id), columns)
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(NamedTuple):
     """What a transaction leaves behind, by which it is known again when its COMMIT was not answered."""
 
     conversation: str
@@ -82,8 +80,7 @@ class Trace:
     head: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Stroke(Generic[Outcome_co]):
+class Stroke(NamedTuple, Generic[Outcome_co]):
     """A whole transaction that is known before it begins: it is made if its conversation is still as it was seen."""
 
     advance: Write

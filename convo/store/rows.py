@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any, cast
+from dataclasses import fields
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import Row, Table, null
 
@@ -40,8 +40,7 @@ MESSAGE = [MESSAGES.c.get(each.name, null().label(each.name)) for each in fields
 """The columns of which message() makes one: the fields of Message, in their order; citations are not stored."""
 
 
-@dataclass(frozen=True, slots=True)
-class LatestTurn:
+class LatestTurn(NamedTuple):
     """What the next step needs to know of a turn: whether it is open, whose, and since when."""
 
     number: int

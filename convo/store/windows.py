@@ -9,10 +9,9 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
-from convo.copies import replace
 from convo.journal import told
 from convo.store.rows import LatestTurn
 from convo.values import ConversationRecord, Example, Message
@@ -21,8 +20,7 @@ MOST_CHARACTERS = 16 * 2**20
 """Of the texts that a store keeps in memory, over all conversations; those that were used last are kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """The newest messages of a conversation, oldest first, without turns of which a text was erased; its examples."""
 
     messages: Sequence[Message]
@@ -56,8 +54,7 @@ class Window:
         if start == 0:
             return self
         dropped = self.messages[:start]
-        return replace(
-            self,
+        return self._replace(
             messages=self.messages[start:],
             first_turn=(dropped[-1].turn or 0) + 1,
             told=self.told[start:],
@@ -67,8 +64,7 @@ class Window:
 
     def preceded_by(self, older: Sequence[Message], first_turn: int) -> Window:
         """Return it with what was read before it, from turn `first_turn`."""
-        return replace(
-            self,
+        return self._replace(
             messages=(*older, *self.messages),
             first_turn=first_turn,
             told=(*map(told, older), *self.told),
@@ -78,8 +74,7 @@ class Window:
 
     def followed_by(self, turn: LatestTurn, *said: Message) -> Window:
         """Return it with a further turn, and what was said in it."""
-        return replace(
-            self,
+        return self._replace(
             messages=(*self.messages, *said),
             latest=turn,
             told=(*self.told, *map(told, said)),
