@@ -99,29 +99,29 @@ def fit(
     Raises:
         PromptTooLong: the context and the newest message alone exceed the limit.
     """
-    older = len(messages) - 1
+    older, limit = len(messages) - 1, budget.limit
     always = budget.of_context(context, context_tokens) + budget.of_message(messages[-1])
-    droppable = _estimates(messages[:-1], examples, budget)
-    kept = [*accumulate(reversed(droppable), initial=always)][::-1]
+    kept = _estimates(always, messages[:-1], examples, budget)
     price = _price(kept, messages, budget)
-    if (least := price(len(droppable))) > budget.limit:
-        raise PromptTooLong(tokens=least, limit=budget.limit)
-    dropped = _least_dropped(price, len(droppable), budget.limit)
+    if (least := price(len(kept) - 1)) > limit:
+        raise PromptTooLong(tokens=least, limit=limit)
+    dropped = _least_dropped(price, len(kept) - 1, limit)
     if trim == STABLE and dropped <= older:
-        dropped = _stable(dropped, 0 if cut is None else _index_at(messages, cut), older, price, budget.limit)
+        dropped = _stable(dropped, 0 if cut is None else _index_at(messages, cut), older, price, limit)
     dropped += budget.user_first and dropped < older and messages[dropped].side == MODEL
     first_message, first_example = min(dropped, older), max(dropped - older, 0)
-    sent = (context, tuple(examples[first_example:]), tuple(messages[first_message:]))
-    left_out = (first_example, _dropped_before(messages, first_message, first_position))
+    sent = tuple(examples[first_example:]), tuple(messages[first_message:])
+    left_out = first_example, _dropped_before(messages, first_message, first_position)
     first = _place_of(examples, first_example, example_count)
-    return Fit(price(dropped), budget.limit, *sent, *left_out, estimate=kept[dropped], first_example=first)
+    return Fit(price(dropped), limit, context, *sent, *left_out, kept[dropped], first)
 
 
-def _estimates(messages: Sequence[Message], examples: Sequence[Example], budget: Budget) -> list[int]:
-    """Return what each text costs, in the order in which they are dropped."""
+def _estimates(always: int, messages: Sequence[Message], examples: Sequence[Example], budget: Budget) -> Sequence[int]:
+    """Return the estimate of a prompt, by how many of its parts are dropped; `always` is that of what never is."""
     overhead = budget.overhead
     # What of_message() tells of each: to ask it takes twice as long, for each message of each prompt.
-    return [*[each.tokens + overhead for each in messages], *map(budget.of_example, examples)]
+    droppable = [*[each.tokens + overhead for each in messages], *map(budget.of_example, examples)]
+    return [*accumulate(reversed(droppable), initial=always)][::-1]
 
 
 def _dropped_before(messages: Sequence[Message], index: int, first_position: int | None) -> int:
