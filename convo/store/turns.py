@@ -231,8 +231,8 @@ def _opening(
     key = {"conversation_id": record.id, "number": attempt.turn, "created_at": at}
     asked = {name: getattr(attempt, name) for name in ("request_key", "request_hash", "prev_chosen")}
     row = {**key, **asked, **attempt_columns(attempt)}
-    columns = tuple(name for name in row if name != "lease_ms")
-    opened = inserting(TURNS, columns, lease_expires=_LEASE_END), row
+    lease = {"lease_ms": row.pop("lease_ms")}  # no column, but the parameter of one
+    opened = inserting(TURNS, tuple(row), lease_expires=_LEASE_END), row | lease
     body = attempt_body(attempt) | {
         "text": journal.sealed("content", attempt.message.content, attempt.message.salt),
         "tokens": attempt.message.tokens,
