@@ -47,7 +47,7 @@ class Audit:
     def __init__(self, references: Sequence[str], owner: str, heads: Iterable[Head], tick: Tick) -> None:
         """Compare with `heads` those that `references` name, or all; `tick` hears how many events were read."""
         self._references, self._owner = references, owner
-        self._heads, self._tick = by_conversation(heads), _Heard(tick)
+        self._heads, self._tick = by_conversation(heads), _carrying(tick)
         self._gone = set(self._heads)
         self._after: str | None = None
         self.is_done = False
@@ -57,7 +57,14 @@ class Audit:
 
         Raises:
             ConversationNotFound, AmbiguousId: as find().
+            Exception: whatever the caller's own `tick` raised.
         """
+        try:
+            return self._next(database)
+        except _Told as told:
+            raise told.error from None
+
+    def _next(self, database: Database) -> list[Verdict]:
         if self._references:
             self.is_done = True
             return self._named(database)
@@ -100,41 +107,39 @@ def _read(database: Database, work: Callable[[ConversationRepository], Result]) 
         return database.read(lenient)
 
 
-class _Heard:
-    """A `tick` of which it is known whether an error is its own, and says nothing of what is verified."""
+class _Told(Exception):
+    """Carries an error of whoever hears of the progress past what would take it for one of the store."""
 
-    def __init__(self, tick: Tick) -> None:
-        self._tick = tick
-        self.error: Exception | None = None
+    def __init__(self, error: Exception) -> None:
+        self.error = error
 
-    def __call__(self, events: int) -> None:
+
+def _carrying(tick: Tick) -> Tick:
+    def told(events: int) -> None:
         try:
-            self._tick(events)
+            tick(events)
         except Exception as error:
-            self.error = error
-            raise
+            raise _Told(error) from error
+
+    return told
 
 
-_NOBODY = _Heard(lambda _events: None)
-
-
-def _verified(repository: ConversationRepository, span: Span, heads: Heads, tick: _Heard = _NOBODY) -> list[Verdict]:
+def _verified(
+    repository: ConversationRepository, span: Span, heads: Heads, tick: Tick = lambda _: None
+) -> list[Verdict]:
     with repository.leaving_nothing_open():
         return [_verdict(each, heads, tick) for each in repository.evidence(span)]
 
 
-def _verdict(evidence: Evidence | str, heads: Heads, tick: _Heard) -> Verdict:
+def _verdict(evidence: Evidence | str, heads: Heads, tick: Tick) -> Verdict:
     if isinstance(evidence, str):
         return _faulty(evidence, Fault(Promise.COMPLETENESS, "rows name it, and it is not there"))
     id = evidence.conversation.id
     try:
         return verify(evidence, heads.get(id, ()), tick)
-    except DBAPIError:
+    except (DBAPIError, _Told):
         raise
-    except Exception as error:
-        if error is tick.error:
-            raise
-        # Whatever somebody has made of its rows, the others are verified.
+    except Exception as error:  # noqa: BLE001 - whatever somebody has made of its rows, the others are verified
         what = f"it cannot be verified: its rows or events make no sense ({type(error).__name__})"
         return _faulty(id, Fault(Promise.CONTENT, what))
 

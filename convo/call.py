@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from enum import Enum
 from functools import partial
 from typing import Any
 
 from convo import options
 from convo.clients.base import AnyClient, AsyncChatClient, ChatClient, ChatReply, ChatRequest
-from convo.copies import replace
 from convo.errors import BadModelResponse, CallTimedOut, InvalidInput, InvalidText, ModelError, ModelNotFound
 from convo.text import repair_text
 from convo.tokens import estimate
@@ -98,7 +98,8 @@ def failing(request: ChatRequest) -> Iterator[None]:
 def storable(reply: ChatReply, request: ChatRequest) -> ChatReply:
     """Return a reply to an asked() request as it may be stored and shown."""
     usage = reply.usage
-    return ChatReply(
+    return replace(
+        reply,
         candidates=_usable(reply.candidates, request.parameters.candidate_count or 1),
         filters=tuple(Filter(_reason(each.reason), _label(each.message)) for each in reply.filters),
         served_by=_label(reply.served_by),
@@ -152,14 +153,13 @@ def _usable(candidates: tuple[Candidate, ...], wanted: int) -> tuple[Candidate, 
             raise BadModelResponse(str(error)) from error
         if content.strip() and content not in unique:
             index = len(unique)
-            unique[content] = Candidate(
+            unique[content] = replace(
+                each,
                 index=index,
                 content=content,
                 finish_reason=ending(each.finish_reason),
-                tokens=estimate(content),
                 repaired=repaired,
-                author=each.author,
+                tokens=estimate(content),
                 citation_metadata=_citations(each.citation_metadata),
-                model=each.model,
             )
     return tuple(unique.values())

@@ -28,7 +28,7 @@ SALT_BYTES = 32
 GENESIS = bytes(32)
 
 SEALS = 8192
-"""How many commitments are kept in memory, of 0.3 kB each: those of a hundred windows."""
+"""How many commitments are kept in memory, of 0.3 kB each: the texts of a hundred prompts."""
 
 _SEALS: dict[bytes, tuple[int, str]] = {}
 
@@ -191,8 +191,8 @@ def told(message: Message) -> str:
 def sealed(field: str, text: str | None, salt: bytes | None) -> str | None:
     """Return the commitment to a text as it stands in event bodies; None where there is no text.
 
-    Most texts of a prompt were in the one before, so the latest SEALS are kept, with a hash of what they commit to: a
-    text that somebody has changed under its salt is another one.
+    The context and the examples are in each prompt, and what was stored now in the next, so the latest SEALS are kept,
+    with a hash of what they commit to: a text that somebody has changed under its salt is another one.
     """
     if text is None or salt is None:
         return None

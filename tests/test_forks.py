@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 import convo
+from convo.store import forks
 from convo.testing import HistoryClient, violations
 from tests.conftest import database_url
 from tests.forked import Child, in_child
@@ -404,3 +405,15 @@ def test_a_child_does_not_stand_in_line_behind_its_parents_threads(opened: convo
     lines = (len(opened.line._waiting), in_child(lambda: len(opened.line._waiting)))
     slow.go.set()
     assert (1, 0, "late") == (*lines, outcome(sent))
+
+
+def test_a_fork_that_began_before_there_was_a_gate_leaves_it_as_it_was():
+    gate = forks._Gate()
+    gate.open()
+    with ThreadPoolExecutor(1) as thread:
+        with gate:
+            shut = thread.submit(gate.shut)
+            assert not shut.done()
+            time.sleep(SOON_S)
+            assert not shut.done()
+        shut.result(timeout=SOON_S * 50)

@@ -1,7 +1,7 @@
-"""The services themselves, each when its key is set; one that is not is reported as not run, and never as passed.
+"""The services themselves, where CONVO_LIVE is set, as they cost money, and each when its key is.
 
-`pytest tests/test_live.py -rs` tells which. Ollama runs where OLLAMA_HOST is set; CONVO_LIVE_OPENAI and the like name
-other models than those below.
+`CONVO_LIVE=1 pytest tests/test_live.py` tells which were not run; none is told as passed that was not. Ollama runs
+where OLLAMA_HOST is set; CONVO_LIVE_OPENAI and the like name other models than those below.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ def _no_providers() -> None:
 def model(request: pytest.FixtureRequest) -> str:
     """Return the model of a service that can be reached."""
     variables, name = SERVICES[request.param]
+    if not os.environ.get("CONVO_LIVE"):
+        pytest.skip(f"NOT RUN: {request.param} needs CONVO_LIVE=1, as it may cost money")
     if not any(os.environ.get(each) for each in variables):
         pytest.skip(f"NOT RUN: {request.param} needs {' or '.join(variables)}")
     name = os.environ.get(f"CONVO_LIVE_{request.param.upper()}", name)
@@ -83,6 +85,7 @@ def test_a_service_counts_about_what_is_estimated(model: str):
 def test_a_service_whose_key_is_set_is_asked(monkeypatch: pytest.MonkeyPatch):
     listed = {"data": [{"id": "gpt-4.1-mini", "context_length": 8192}]}
     with ModelServer([answer(listed), answer(whole("openai", ["Paris."]))]) as server:
+        monkeypatch.setenv("CONVO_LIVE", "1")
         monkeypatch.setenv("OPENAI_API_KEY", "key")
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", __file__]

@@ -264,7 +264,7 @@ def test_a_server_that_has_no_connection_left_is_told():
     with Server(settings) as server, contextlib.ExitStack() as held:
         for _ in range(4):
             held.enter_context(psycopg.connect(server.url))
-        assert "connections left" in str(failure(server.url))
+        assert "no connection left" in str(failure(server.url))
 
 
 def test_a_store_shows_its_place_without_the_password(store: convo.Store, postgres_url: str):

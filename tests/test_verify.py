@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import delete, text, update
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 import convo
@@ -94,16 +95,25 @@ def test_many_conversations_are_read_page_by_page(sync_store: convo.Store, monke
         ]
 
 
-class Enough(Exception):
-    """What is raised by somebody who listens to progress and has heard enough."""
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("enough"),
+        OperationalError("UPDATE", {}, sqlite3.OperationalError("no such table")),
+        convo.StoreBusy("no"),
+    ],
+    ids=["own", "database", "store"],
+)
+def test_an_error_of_who_listens_to_progress_is_his_own(filled: convo.Store, error: Exception):
+    heard: list[int] = []
 
+    def fail(events: int) -> None:
+        heard.append(events)
+        raise error
 
-def test_who_listens_to_progress_may_stop_it(filled: convo.Store):
-    def stop(_events: int) -> None:
-        raise Enough
-
-    with pytest.raises(Enough):
-        list(filled.verify(progress=stop))
+    with pytest.raises(type(error)) as raised:
+        list(filled.verify(progress=fail))
+    assert (error, 1) == (raised.value, len(heard))
 
 
 def test_progress_is_told_in_events(sync_store: convo.Store):

@@ -35,8 +35,11 @@ class Blob(LargeBinary):
         return _bytearray if dialect.name == "sqlite" else None
 
 
+_EMPTY = bytearray()
+
+
 def _bytearray(value: bytes | None) -> bytearray | None:
-    return None if value is None else bytearray(value)
+    return None if value is None else _EMPTY + value  # bytearray(5) would be five zeros
 
 
 class ConversationId(TypeDecorator[str]):

@@ -92,8 +92,8 @@ def is_lost(error: DBAPIError) -> bool:
     return error.connection_invalidated or state in _CUT or state[:2] == "08"
 
 
-_NO_CONNECTION = "the database gave no connection: check the URL, that the server runs and has connections left"
-"""libpq tells of a connection that failed in words alone, which may name users and places."""
+_UNREACHED = "the database cannot be reached, or has no connection left: check the URL, and that the server runs"
+"""Which of the two, libpq tells in words alone; they may name users and places."""
 
 
 def is_of_disk(error: DBAPIError) -> bool:
@@ -121,7 +121,7 @@ def _told(error: DBAPIError) -> tuple[type[StoreError], str]:
     if state is None and not isinstance(error, OperationalError | InterfaceError):
         return StoreError, "the database's driver refused a statement"
     if state is None:  # no answer from the server at all
-        return StoreUnavailable, _NO_CONNECTION
+        return StoreUnavailable, _UNREACHED
     known = _POSTGRES.get(state) or _POSTGRES_CLASSES.get(state[:2])
     return known or (StoreError, f"the database failed with SQLSTATE {state}")
 

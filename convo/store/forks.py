@@ -50,7 +50,7 @@ class _Gate:
         me = threading.get_ident()
         with self._changed:
             if self._forks > 0:
-                self._changed.wait_for(lambda: self._forks <= 0 or me in self._inside)
+                self._changed.wait_for(lambda: self._forks == 0 or me in self._inside)
             self._inside.append(me)
 
     def __exit__(self, *_: object) -> None:
@@ -67,7 +67,7 @@ class _Gate:
 
     def open(self) -> None:
         with self._changed:
-            self._forks -= 1
+            self._forks = max(self._forks - 1, 0)  # a fork that began before we were told of any has not shut it
             self._changed.notify_all()
 
 

@@ -31,10 +31,9 @@ class Window(NamedTuple):
     latest: LatestTurn | None = None
     """The last turn, which is settled."""
     told: Sequence[str] = ()
-    """Of each message, what the digest of a prompt tells of it. A turn changes this, and what follows, by what it adds
-    and drops."""
+    """What the digest of a prompt tells of the newest messages: of those that were sent."""
     tokens: int = 0
-    """Of all messages, by the estimate."""
+    """Of all messages, by the estimate. A turn changes it by what it adds and drops; so, too, the characters."""
     characters: int = 0
 
     def cost(self, overhead: int) -> int:
@@ -53,11 +52,11 @@ class Window(NamedTuple):
                 start = index
         if start == 0:
             return self
-        dropped = self.messages[:start]
+        dropped, kept = self.messages[:start], self.messages[start:]
         return self._replace(
-            messages=self.messages[start:],
+            messages=kept,
             first_turn=(dropped[-1].turn or 0) + 1,
-            told=self.told[start:],
+            told=self.told[max(len(self.told) - len(kept), 0) :],
             tokens=self.tokens - _tokens(dropped),
             characters=self.characters - _characters(dropped),
         )
@@ -67,10 +66,15 @@ class Window(NamedTuple):
         return self._replace(
             messages=(*older, *self.messages),
             first_turn=first_turn,
-            told=(*map(told, older), *self.told),
             tokens=self.tokens + _tokens(older),
             characters=self.characters + _characters(older),
         )
+
+    def sent(self, count: int) -> Window:
+        """Return it with what the digest of a prompt tells of the newest `count` messages, and no others."""
+        known = self.told[max(len(self.told) - count, 0) :]
+        untold = self.messages[len(self.messages) - count : len(self.messages) - len(known)]
+        return self._replace(told=(*map(told, untold), *known))
 
     def followed_by(self, turn: LatestTurn, *said: Message) -> Window:
         """Return it with a further turn, and what was said in it."""
