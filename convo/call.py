@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import replace
 from enum import Enum
 from functools import partial
 from typing import Any
 
 from convo import options
 from convo.clients.base import AnyClient, AsyncChatClient, ChatClient, ChatReply, ChatRequest
+from convo.copies import replace
 from convo.errors import BadModelResponse, CallTimedOut, InvalidInput, InvalidText, ModelError, ModelNotFound
 from convo.text import repair_text
 from convo.tokens import estimate

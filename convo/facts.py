@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from convo.asking import Begun
+from convo.copies import replace
 from convo.store.answering import Answer, Stored
 from convo.values import BROKEN_OFF, MODEL, Candidate, ConversationRecord, Fit, Parameters, PromptRecord, Turn, Usage
 

@@ -1,21 +1,22 @@
-"""Copies of values with other fields, made without their classes' own ways."""
+"""Copies of values with other fields, which are those that dataclasses.replace() makes."""
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from convo import copies
-from convo.values import Event
+from convo.values import Candidate, Event
 
 
 @dataclass(frozen=True, slots=True)
 class One:
     """A value with one field, which may be a tuple itself."""
 
-    only: object
+    first: object
 
 
 @dataclass(frozen=True)
@@ -32,22 +33,50 @@ class Busy:
 
     first: int
     second: int
+    total: int = field(init=False)
 
     def __post_init__(self) -> None:
-        assert self.first < self.second
+        object.__setattr__(self, "total", self.first + self.second)
 
 
-def test_a_copy_has_what_was_changed_and_all_else():
-    event = Event(1, "create", b"{}", b"digest")
-    assert dataclasses.replace(event, number=2, body=b"") == copies.replace(event, number=2, body=b"")
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Detailed(Candidate):
+    """A candidate with something more."""
+
+    first: str = ""
 
 
-def test_a_copy_has_no_other_fields():
-    with pytest.raises(KeyError):
-        copies.replace(Event(1, "create", b"{}", b"digest"), numbre=2)
+class Shouting(Candidate):
+    """A candidate that is made in its own way."""
+
+    def __init__(self, first: int, content: str, **others: Any) -> None:
+        super().__init__(first, content.upper(), **others)
 
 
-@pytest.mark.parametrize("value", [One(()), Loose(1, 2), Busy(1, 2)], ids=["single", "no slots", "busy"])
-def test_what_is_not_simple_is_not_copied(value: object):
-    with pytest.raises(TypeError, match=r"use dataclasses\.replace"):
-        copies.replace(value)
+VALUES = {
+    "event": (Event(1, "create", b"{}", b"digest"), {"number": 2, "body": b""}),
+    "one field": (One((1, 2)), {"first": (3,)}),
+    "no slots": (Loose(1, 2), {"first": 3}),
+    "busy": (Busy(1, 2), {"first": 3}),
+    "a subclass": (Detailed(0, "a", first="b"), {"content": "c"}),
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_a_copy_is_the_one_that_dataclasses_make(kind: str):
+    value, changes = VALUES[kind]
+    made, copied = dataclasses.replace(value, **changes), copies.replace(value, **changes)
+    assert [(each.name, getattr(made, each.name)) for each in dataclasses.fields(made)] == [
+        (each.name, getattr(copied, each.name)) for each in dataclasses.fields(copied)
+    ]
+    assert type(made) is type(copied)
+
+
+def test_there_is_no_copy_with_a_field_that_there_is_not():
+    with pytest.raises(TypeError, match="numbre"):
+        copies.replace(VALUES["event"][0], numbre=2)
+
+
+def test_a_subclass_that_is_made_in_its_own_way_is_asked():
+    with pytest.raises(TypeError, match="Shouting"):
+        copies.replace(Shouting(0, "a"), content="b")
