@@ -104,14 +104,14 @@ def _begun(
     **fields: Any,  # noqa: ANN401 - of several types
 ) -> Begun:
     parameters = merged(record.parameters, ask.overrides)
-    window = window and window.sent(len(sent.messages) - 1)
+    window = window and window.sealing(len(sent.messages) - 1)
     attempt = Attempt(
         turn=message.turn or 0,
         fence=record.fence + 1,
         message=message,
         model=ask.model_name,
         parameters=parameters,
-        prompt=_remembered(sent, record, ask, parameters, window and window.told),
+        prompt=_remembered(sent, record, ask, parameters, window and window.sealed),
         lease_owner=ask.lease_owner,
         lease_s=ask.deadline_s + LEASE_MARGIN_S,
         is_streamed=ask.is_streamed,
@@ -216,10 +216,10 @@ def _budget(record: ConversationRecord, ask: Ask, measured: Measured | None = No
 
 
 def _remembered(
-    sent: Fit, record: ConversationRecord, ask: Ask, parameters: Parameters, told: Sequence[str] | None = None
+    sent: Fit, record: ConversationRecord, ask: Ask, parameters: Parameters, sealed: Sequence[str] | None = None
 ) -> PromptRecord:
-    """Return what the store remembers of a prompt; of which `told` tells all messages but the last, if it is known."""
-    older = map(journal.told, sent.messages[:-1]) if told is None else told
+    """Return what the store remembers of a prompt; `sealed` are its messages but the last, where they are known so."""
+    older = map(journal.sealed_message, sent.messages[:-1]) if sealed is None else sealed
     return PromptRecord(
         tokens=sent.tokens,
         limit=sent.limit,
@@ -227,7 +227,7 @@ def _remembered(
         first_example=sent.first_example,
         digest=journal.prompt_digest(
             sent,
-            (*older, journal.told(sent.messages[-1])),
+            (*older, journal.sealed_message(sent.messages[-1])),
             context_salt=record.context_salt,
             model=ask.model_name,
             values=parameters,

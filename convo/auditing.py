@@ -61,8 +61,8 @@ class Audit:
         """
         try:
             return self._next(database)
-        except _Told as told:
-            raise told.error from None
+        except _ListenerFailed as failed:
+            raise failed.error from None
 
     def _next(self, database: Database) -> list[Verdict]:
         if self._references:
@@ -107,7 +107,7 @@ def _read(database: Database, work: Callable[[ConversationRepository], Result]) 
         return database.read(lenient)
 
 
-class _Told(Exception):
+class _ListenerFailed(Exception):
     """Carries an error of whoever hears of the progress past what would take it for one of the store."""
 
     def __init__(self, error: Exception) -> None:
@@ -115,13 +115,15 @@ class _Told(Exception):
 
 
 def _carrying(tick: Tick) -> Tick:
-    def told(events: int) -> None:
+    """Return `tick` with its errors carried."""
+
+    def carried(events: int) -> None:
         try:
             tick(events)
         except Exception as error:
-            raise _Told(error) from error
+            raise _ListenerFailed(error) from error
 
-    return told
+    return carried
 
 
 def _verified(
@@ -137,7 +139,7 @@ def _verdict(evidence: Evidence | str, heads: Heads, tick: Tick) -> Verdict:
     id = evidence.conversation.id
     try:
         return verify(evidence, heads.get(id, ()), tick)
-    except (DBAPIError, _Told):
+    except (DBAPIError, _ListenerFailed):
         raise
     except Exception as error:  # noqa: BLE001 - whatever somebody has made of its rows, the others are verified
         what = f"it cannot be verified: its rows or events make no sense ({type(error).__name__})"

@@ -140,7 +140,7 @@ def prompt_digest(
     """Return the digest of what a model is asked: every text, in order, with its side, the model and the parameters.
 
     It is made of commitments, not of texts: it proves a rebuilt prompt equal to the one that was sent, and tells
-    nothing about a text that was erased since. `messages` are those of `fit`, as told() tells them.
+    nothing about a text that was erased since. `messages` are those of `fit`, each as sealed_message() has it.
     """
     return _prompt_digest(
         sealed("context", fit.context, context_salt),
@@ -179,8 +179,8 @@ def _example(example: Example) -> list[str | None]:
     return [sealed("input", example.input, example.input_salt), sealed("output", example.output, example.output_salt)]
 
 
-def told(message: Message) -> str:
-    """Return a message as JSON, as the digest of a prompt tells it: its side, and the commitment to its text.
+def sealed_message(message: Message) -> str:
+    """Return a message as it stands in the digest of a prompt: as JSON, its side and the commitment to its text.
 
     Not its author: the sides' names belong to the conversation, and its first event commits to them.
     """

@@ -144,8 +144,10 @@ def prompt(**changes: Any) -> bytes:
     parts: dict[str, Any] = {"context": "c", "salt": SALT, "model": "m", "values": Parameters(temperature=0.5)}
     parts |= {"examples": (Example("i", "o", 1, SALT, SALT),), "messages": (Message("0", "hi", salt=SALT),), **changes}
     fit = Fit(1, 2, parts["context"], parts["examples"], parts["messages"])
-    told = map(journal.told, fit.messages)
-    return journal.prompt_digest(fit, told, context_salt=parts["salt"], model=parts["model"], values=parts["values"])
+    messages = map(journal.sealed_message, fit.messages)
+    return journal.prompt_digest(
+        fit, messages, context_salt=parts["salt"], model=parts["model"], values=parts["values"]
+    )
 
 
 def test_the_digest_of_a_prompt_changes_with_each_part_of_it():

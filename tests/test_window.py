@@ -80,7 +80,8 @@ def read_window(
         window = repository.window(talk.record, before, budget, overhead, last_length=last_length)
         assert sum(each.tokens for each in window.messages) == window.tokens
         assert sum(len(each.content or "") for each in window.messages) == window.characters
-        assert list(map(journal.told, window.messages[-3:])) == list(window.sent(len(window.messages[-3:])).told)
+        newest = window.messages[-3:]
+        assert list(map(journal.sealed_message, newest)) == list(window.sealing(len(newest)).sealed)
         return list(window.messages), max(2 * window.first_turn - 1 - talk.record.first_position, 0)
 
     return store.database.read(work)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from convo.journal import told
+from convo.journal import sealed_message
 from convo.store.rows import LatestTurn
 from convo.values import ConversationRecord, Example, Message
 
@@ -30,8 +30,8 @@ class Window(NamedTuple):
     """By position, erased ones too."""
     latest: LatestTurn | None = None
     """The last turn, which is settled."""
-    told: Sequence[str] = ()
-    """What the digest of a prompt tells of the newest messages: of those that were sent."""
+    sealed: Sequence[str] = ()
+    """The newest messages, as they stand in the digest of a prompt: those that were sent."""
     tokens: int = 0
     """Of all messages, by the estimate. A turn changes it by what it adds and drops; so, too, the characters."""
     characters: int = 0
@@ -56,7 +56,7 @@ class Window(NamedTuple):
         return self._replace(
             messages=kept,
             first_turn=(dropped[-1].turn or 0) + 1,
-            told=self.told[max(len(self.told) - len(kept), 0) :],
+            sealed=self.sealed[max(len(self.sealed) - len(kept), 0) :],
             tokens=self.tokens - _tokens(dropped),
             characters=self.characters - _characters(dropped),
         )
@@ -70,18 +70,18 @@ class Window(NamedTuple):
             characters=self.characters + _characters(older),
         )
 
-    def sent(self, count: int) -> Window:
-        """Return it with what the digest of a prompt tells of the newest `count` messages, and no others."""
-        known = self.told[max(len(self.told) - count, 0) :]
-        untold = self.messages[len(self.messages) - count : len(self.messages) - len(known)]
-        return self._replace(told=(*map(told, untold), *known))
+    def sealing(self, count: int) -> Window:
+        """Return it with the newest `count` messages sealed, and no others."""
+        known = self.sealed[max(len(self.sealed) - count, 0) :]
+        others = self.messages[len(self.messages) - count : len(self.messages) - len(known)]
+        return self._replace(sealed=(*map(sealed_message, others), *known))
 
     def followed_by(self, turn: LatestTurn, *said: Message) -> Window:
         """Return it with a further turn, and what was said in it."""
         return self._replace(
             messages=(*self.messages, *said),
             latest=turn,
-            told=(*self.told, *map(told, said)),
+            sealed=(*self.sealed, *map(sealed_message, said)),
             tokens=self.tokens + _tokens(said),
             characters=self.characters + _characters(said),
         )
